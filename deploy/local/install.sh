@@ -1,0 +1,246 @@
+#!/usr/bin/env bash
+# Installs what citytally needs on Debian 12 and is not there yet. Run it as often as you like:
+# it looks first, and does nothing where nothing is missing.
+set -euo pipefail
+
+readonly root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+readonly kafka_lib="${CITYTALLY_KAFKA_LIB:-${XDG_CACHE_HOME:-$HOME/.cache}/citytally/kafka-4.1.1/lib}"
+readonly venv="$root/.venv"
+readonly work="$(mktemp -d)"
+readonly log="$work/log"
+readonly policy=/usr/sbin/policy-rc.d
+readonly cluster_settings=/etc/postgresql-common/createcluster.conf
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+
+say() { printf 'install: %s\n' "$*"; }
+
+fail() {
+    printf 'install: %s\n' "$*" >&2
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Runs one step, silent but for its name; when it fails, shows its last lines and what to do.
+step() {
+    local title="$1" advice="$2" started=$SECONDS status=0
+    shift 2
+    say "$title ..."
+    set +e # a subshell in a condition would ignore its own set -e
+    (set -e; "$@") >"$log" 2>&1
+    status=$?
+    set -e
+    [ "$status" -eq 0 ] || explain_failure "$title" "$advice"
+    say "$title: done in $((SECONDS - started)) s"
+}
+
+explain_failure() {
+    local kept
+    kept="$(mktemp -t citytally-install-XXXXXX.log)"
+    cp "$log" "$kept"
+    tail -n 20 "$kept" | sed 's/^/    /' >&2
+    fail "\"$1\" failed (all of its output: $kept). What to do: $2"
+}
+
+# --- what is there -----------------------------------------------------------------------------
+
+require_debian_12() {
+    local id='' version=''
+    if [ -r /etc/os-release ]; then
+        id="$(. /etc/os-release && printf '%s' "${ID:-}")"
+        version="$(. /etc/os-release && printf '%s' "${VERSION_ID:-}")"
+    fi
+    [ "$id $version" = "debian 12" ] && return
+    say "this is ${id:-an unknown system} ${version}, and the installer knows Debian 12 only." >&2
+    exit 2
+}
+
+package_installed() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true)" = installed ]
+}
+
+has_java() {
+    local major
+    major="$(java -version 2>&1 | sed -n '1s/.*version "\([0-9]*\).*/\1/p')" || return 1
+    [ "${major:-0}" -ge 17 ]
+}
+
+has_timescaledb() {
+    [ -e /usr/share/postgresql/15/extension/timescaledb.control ]
+}
+
+has_kafka() {
+    [ -e "$kafka_lib/.complete" ] || compgen -G "${CITYTALLY_KAFKA_LIB:-/nonexistent}/kafka_2*.jar" >/dev/null
+}
+
+find_python() {
+    local candidate
+    for candidate in python3.11 /usr/bin/python3.11; do
+        "$candidate" -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+            2>/dev/null && printf '%s\n' "$candidate" && return
+    done
+    return 1
+}
+
+lock_digest() {
+    cat "$root/requirements.lock" "$root/pyproject.toml" | sha256sum | cut -d ' ' -f 1
+}
+
+has_python_environment() {
+    [ -x "$venv/bin/python" ] && [ "$(cat "$venv/.citytally-lock" 2>/dev/null)" = "$(lock_digest)" ]
+}
+
+# One a line: the Debian packages that are missing for what is missing.
+missing_packages() {
+    local package wanted=(mosquitto mosquitto-clients postgresql-15 postgresql-client-15)
+    has_java || wanted+=(openjdk-17-jre-headless)
+    has_kafka || wanted+=(maven)
+    [ -x "$venv/bin/python" ] || find_python >/dev/null || wanted+=(python3.11 python3-venv)
+    has_timescaledb || wanted+=(postgresql-server-dev-15 cmake dpkg-dev build-essential
+        debian-archive-keyring libssl-dev libkrb5-dev)
+    for package in "${wanted[@]}"; do
+        case "$package" in maven) command -v mvn >/dev/null && continue ;; esac
+        package_installed "$package" || printf '%s\n' "$package"
+    done
+}
+
+# --- Debian packages, without starting a server of anybody's -----------------------------------
+
+keep_servers_stopped() {
+    if [ ! -e "$policy" ]; then
+        touch "$work/policy-is-ours"
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+    fi
+}
+
+create_no_cluster() {
+    package_installed postgresql-common || as_root apt-get install -y --no-install-recommends postgresql-common
+    cp "$cluster_settings" "$work/createcluster.conf"
+    printf '%s\n' 'create_main_cluster = false' | as_root tee -a "$cluster_settings" >/dev/null
+}
+
+restore_system() {
+    [ ! -e "$work/policy-is-ours" ] || as_root rm -f "$policy"
+    [ ! -e "$work/createcluster.conf" ] ||
+        as_root cp --no-preserve=all "$work/createcluster.conf" "$cluster_settings"
+    rm -f "$work/policy-is-ours" "$work/createcluster.conf"
+}
+
+clean_up() {
+    restore_system
+    rm -rf "$work"
+}
+
+# The server headers of the very version that is installed, so that nobody's server is upgraded.
+pinned() {
+    local version
+    version="$(dpkg-query -W -f '${Version}' postgresql-15 2>/dev/null || true)"
+    if [ "$1" = postgresql-server-dev-15 ] && package_installed postgresql-15 &&
+        apt-cache show "$1=$version" >/dev/null 2>&1; then
+        printf '%s=%s\n' "$1" "$version"
+    else
+        printf '%s\n' "$1"
+    fi
+}
+
+install_packages() {
+    local package wanted=() mosquitto_was_there=yes
+    package_installed mosquitto || mosquitto_was_there=no
+    as_root apt-get update
+    keep_servers_stopped
+    package_installed postgresql-15 || create_no_cluster
+    for package in "$@"; do wanted+=("$(pinned "$package")"); done
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${wanted[@]}"
+    restore_system
+    # The package enables its broker at boot; the one that citytally starts is its own.
+    if [ "$mosquitto_was_there" = no ] && command -v systemctl >/dev/null; then
+        as_root systemctl disable mosquitto.service
+    fi
+}
+
+# --- TimescaleDB from the source package of Debian 13 ------------------------------------------
+
+debian_mirror() {
+    apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Identifier: Packages' |
+        awk '$1 == "bookworm" && $2 == "main" { print $3; exit }'
+}
+
+# apt with lists and a source of its own: the system's sources and lists stay as they are.
+apt_of_debian_13() {
+    apt-get -o Dir::Etc::sourcelist="$work/trixie.list" -o Dir::Etc::sourceparts=/dev/null \
+        -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" \
+        -o APT::Sandbox::User="$(id -un)" -o Debug::NoLocking=true "$@"
+}
+
+build_timescaledb() {
+    local mirror jobs
+    mirror="$(debian_mirror)"
+    [ -n "$mirror" ] || { echo 'no Debian 12 mirror among the apt sources'; return 1; }
+    mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/timescaledb"
+    printf 'deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s trixie main\n' \
+        "$mirror" >"$work/trixie.list"
+    apt_of_debian_13 update
+    cd "$work/timescaledb"
+    apt_of_debian_13 source timescaledb
+    cd timescaledb-*/
+    jobs="$(nproc)"
+    PATH="/usr/lib/postgresql/15/bin:$PATH" ./bootstrap -DAPACHE_ONLY=1 -DREGRESS_CHECKS=OFF \
+        -DWARNINGS_AS_ERRORS=OFF -DCMAKE_BUILD_TYPE=Release \
+        -DPG_CONFIG=/usr/lib/postgresql/15/bin/pg_config
+    make -C build "-j$jobs"
+    as_root make -C build install
+}
+
+# --- Kafka's jars and the Python environment ---------------------------------------------------
+
+fetch_kafka() {
+    mkdir -p "$kafka_lib"
+    mvn -q -B -f "$root/deploy/local/kafka/pom.xml" dependency:copy-dependencies \
+        -DoutputDirectory="$kafka_lib"
+    touch "$kafka_lib/.complete"
+}
+
+build_python_environment() {
+    [ -x "$venv/bin/python" ] || "$(find_python)" -m venv "$venv"
+    "$venv/bin/python" -m pip install --require-hashes -r "$root/requirements.lock"
+    "$venv/bin/python" -m pip install --no-deps --no-build-isolation -e "$root"
+    lock_digest >"$venv/.citytally-lock"
+}
+
+require_root_for() {
+    [ "$(id -u)" -eq 0 ] && return
+    command -v sudo >/dev/null ||
+        fail "to install $* it takes root: run this as root, or as a user with sudo"
+    sudo -v || fail "sudo refused; ask for the right to install $*, or run this as root"
+}
+
+main() {
+    local packages
+    trap clean_up EXIT
+    require_debian_12
+    mapfile -t packages < <(missing_packages)
+    if [ "${#packages[@]}" -gt 0 ]; then
+        require_root_for "${packages[*]}"
+        step "Debian packages (${packages[*]})" \
+            "look at the lines above; \`apt-get update\` must work, and no other apt may be running" \
+            install_packages "${packages[@]}"
+    fi
+    if ! has_timescaledb; then
+        require_root_for TimescaleDB
+        step "TimescaleDB, built from Debian 13's source (about a minute)" \
+            "the Debian mirror of this machine must carry Debian 13 (trixie) too; then run it again" \
+            build_timescaledb
+    fi
+    has_kafka || step "Kafka 4.1.1 (43 MB from Maven Central)" \
+        "\`mvn\` must reach Maven Central or a mirror set in its settings; then run it again" \
+        fetch_kafka
+    has_python_environment || step "Python environment in .venv, from requirements.lock" \
+        "\`pip\` must reach a package index; if .venv is broken, delete it; then run it again" \
+        build_python_environment
+    say "everything is there"
+}
+
+main "$@"

@@ -1,0 +1,143 @@
+"""Every setting, declared once: environment variables ``CITYTALLY_<NAME>``, all with a default.
+
+Built in ``main`` and passed down. Secrets are read from files, never from variables or arguments.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Role = Literal["owner", "ingest", "derive", "read", "operate"]
+
+
+class Settings(BaseSettings):
+    """What an installation may change; each description says what happens when it is wrong."""
+
+    model_config = SettingsConfigDict(env_prefix="CITYTALLY_", frozen=True, extra="ignore")
+
+    state_directory: Path = Field(
+        default=Path(".citytally"),
+        description="Data, logs, sockets and secrets of the local stack. Another folder is "
+        "another, empty city.",
+    )
+    secrets_directory: Path | None = Field(
+        default=None,
+        description="One file a password, named after the account. Default: `secrets` in the state "
+        "directory. A missing file is an error that names it.",
+    )
+    zone: str = Field(
+        default="Asia/Ho_Chi_Minh",
+        description="The city's IANA time zone. Wrong: naive times and days shift.",
+    )
+
+    mqtt_host: str = Field(default="127.0.0.1", description="Host of the MQTT broker.")
+    mqtt_port: int = Field(default=51883, description="Port of the MQTT broker.")
+    mqtt_user: str = Field(default="gateway", description="Account that may read all topics.")
+    kafka_bootstrap: str = Field(
+        default="127.0.0.1:59092", description="Kafka's addresses, separated by commas."
+    )
+    raw_topic: str = Field(
+        default="telemetry.raw",
+        description="Kafka topic of raw messages. Another name is another log, accounted for apart.",
+    )
+    database_host: str = Field(default="127.0.0.1", description="Host of PostgreSQL.")
+    database_port: int = Field(default=55432, description="Port of PostgreSQL.")
+    database_name: str = Field(default="citytally", description="Name of the database.")
+    owner_user: str = Field(
+        default="postgres", description="Account that migrates: owns schema and roles."
+    )
+    api_port: int = Field(default=58000, description="Port of the API (in a later version).")
+
+    gateway_slot: str = Field(
+        default="gateway-0",
+        description="Stable name of this gateway: its MQTT session and Kafka header. Two running "
+        "under one name push each other out of the broker for ever.",
+    )
+    gateway_health_port: int = Field(
+        default=58010, description="Port of the gateway's /metrics, /livez and /readyz."
+    )
+    gateway_in_flight_messages: int = Field(
+        default=20_000,
+        description="Messages taken from MQTT and not yet answered by Kafka, at most. Too low: "
+        "throughput sinks to this number for each Kafka round trip; too high: more comes twice "
+        "after a crash.",
+    )
+    gateway_in_flight_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        description="The same in bytes. Too low: large messages go one by one; too high: memory.",
+    )
+    gateway_chunk_messages: int = Field(
+        default=2_000,
+        description="Messages handed to Kafka together, at most. Too low: more CPU a message; too "
+        "high: the first one waits for the last.",
+    )
+    gateway_linger_ms: int = Field(
+        default=5,
+        description="How long a chunk waits for company. Too low: more CPU a message; too high: "
+        "delay.",
+    )
+    message_bytes: int = Field(
+        default=256 * 1024,
+        description="A larger payload is forwarded as an empty record with an `oversize` header. "
+        "Above Kafka's limit every large message takes the refused path.",
+    )
+
+    ingest_name: str = Field(
+        default="ingest-0", description="Name of this ingest process in logs and in Kafka's group."
+    )
+    ingest_health_port: int = Field(
+        default=58020, description="Port of ingest's /metrics, /livez and /readyz."
+    )
+    consumer_group: str = Field(
+        default="citytally-ingest",
+        description="Kafka group that divides partitions among ingest processes. Two groups on one "
+        "database push each other back at the fence: exact, but slow.",
+    )
+    batch_messages: int = Field(
+        default=10_000,
+        description="Messages of one transaction, at most. Too low: fsync dominates; too high: "
+        "memory, and longer waits for a row to be seen.",
+    )
+    batch_wait_ms: int = Field(
+        default=100,
+        description="How long ingest waits for a batch to fill. Too high: delay.",
+    )
+    verify_log_s: float = Field(
+        default=60.0,
+        description="How often ingest proves that Kafka's log is still the one its offsets are of.",
+    )
+    sweep_s: float = Field(
+        default=30.0,
+        description="How often messages of devices registered since are taken out of quarantine.",
+    )
+    statement_timeout_s: float = Field(
+        default=60.0,
+        description="Longest statement of ingest. Too low: large batches never commit.",
+    )
+    future_tolerance_s: float = Field(
+        default=300.0,
+        description="How far ahead of its receipt a reading may be. Larger: wrong clocks pass.",
+    )
+    accept_past_days: int = Field(
+        default=400,
+        description="How long before its registration a device's readings are taken by default "
+        "(its `data_from`).",
+    )
+
+    def secret(self, account: str) -> str:
+        """Return the password of an account from its file."""
+        path = (self.secrets_directory or self.state_directory / "secrets") / account
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except FileNotFoundError as error:
+            message = (
+                f"no password for {account}: {path} is missing (`citytally up` makes the local "
+                "ones; elsewhere set CITYTALLY_SECRETS_DIRECTORY)"
+            )
+            raise MissingSecretError(message) from error
+
+
+class MissingSecretError(Exception):
+    """A secret's file is not there; the message names it and the remedy."""
