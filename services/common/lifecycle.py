@@ -1,0 +1,48 @@
+"""How a service starts and ends: one event loop, one stop event, signals that mean it."""
+
+import asyncio
+import gc
+import signal
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# The collector's first generation: with the default of 700 it runs on every few messages.
+_COLLECT_EVERY = 50_000
+
+
+def run(main: Callable[[asyncio.Event], Awaitable[int]]) -> int:
+    """Run a service's main coroutine under uvloop and return its exit code.
+
+    1. The first SIGTERM or SIGINT sets the stop event that ``main`` was given: drain and return.
+    2. A second signal ends the process at once, by the system's own default.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_with_signals(main))
+
+
+def freeze_garbage_collector() -> None:
+    """Take what exists now out of garbage collection, and collect the rest less often.
+
+    Called once a service is built: its objects live until it ends, and scanning them costs a
+    fast loop up to a quarter of its time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_EVERY, 20, 50)
+
+
+async def _with_signals(main: Callable[[asyncio.Event], Awaitable[int]]) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def on_first_signal() -> None:
+        for each in _SIGNALS:
+            loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)
+        stop.set()
+
+    for each in _SIGNALS:
+        loop.add_signal_handler(each, on_first_signal)
+    return await main(stop)
