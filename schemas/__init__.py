@@ -1,0 +1,1 @@
+"""Contracts: channels, readings, messages, reasons, topics, device types; nothing of ours in."""
