@@ -1,0 +1,1 @@
+"""One file a convention: which messages are its own, and what they mean."""
