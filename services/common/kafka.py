@@ -3,15 +3,15 @@
 The clients are returned unstarted; who builds one starts and stops it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 from aiokafka.partitioner import murmur2
 
+from schemas.topics import KafkaTopic
 from services.common.settings import Settings
 
 # Five minutes by default: partitions added or moved would stay unseen that long.
@@ -22,22 +22,6 @@ _REQUEST_TIMEOUT_MS = 15_000
 BATCH_BYTES = 768 * 1024
 # Keys whose hash is remembered: more devices than a city has, about 40 MB when full.
 _CACHED_KEYS = 1 << 18
-
-
-class TopicDeclaration(Protocol):
-    """What topic creation reads of a topic in ``schemas.topics``."""
-
-    @property
-    def name(self) -> str:
-        """Name of the topic."""
-
-    @property
-    def partitions(self) -> int:
-        """Partitions to create it with."""
-
-    @property
-    def configuration(self) -> Mapping[str, str]:
-        """Kafka's own settings of the topic."""
 
 
 def producer(settings: Settings, client_id: str) -> AIOKafkaProducer:
@@ -91,7 +75,7 @@ def admin(settings: Settings, client_id: str) -> AIOKafkaAdminClient:
 
 
 async def create_topics(
-    client: AIOKafkaAdminClient, topics: Iterable[TopicDeclaration], *, replicas: int = 1
+    client: AIOKafkaAdminClient, topics: Iterable[KafkaTopic], *, replicas: int = 1
 ) -> list[str]:
     """Create the topics that are not there and return their names.
 
@@ -99,7 +83,7 @@ async def create_topics(
     """
     answer = await client.create_topics(
         [
-            NewTopic(each.name, each.partitions, replicas, topic_configs=dict(each.configuration))
+            NewTopic(each.name, each.partitions, replicas, topic_configs=each.config)
             for each in topics
         ]
     )

@@ -1,0 +1,241 @@
+"""A fast QoS 1 publisher that knows exactly what the broker has acknowledged.
+
+For replaying, simulating and measuring, where paho's 25 µs a message would be the bottleneck.
+Messages are numbered from 0 in the order given. What it promises:
+
+1. A number is told to ``on_acknowledged`` once, after the broker's PUBACK for it, never before.
+2. At most ``in_flight`` numbers (or fewer, if the broker says so) wait for their PUBACK.
+3. When the connection is lost it is made again, and what had no PUBACK is sent again, oldest first.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from types import TracebackType
+from typing import Self, cast
+
+import structlog
+
+from services.common import publish_packets as packets
+from services.common.mqtt import keep_alive_by_tcp
+from services.common.retries import Backoff
+
+log = structlog.get_logger(__name__)
+
+_CONNECT_TIMEOUT_S = 10.0
+
+Message = tuple[str, bytes]
+
+
+class BrokerRefusedError(Exception):
+    """The broker answered, and refused the connection; the message has its reason code."""
+
+
+class Publisher:
+    """Publishes messages with QoS 1 while its context is open.
+
+    Entering raises OSError where no broker answers and BrokerRefusedError where it refuses;
+    afterwards a lost connection is made again for as long as it takes.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a connection needs
+        self,
+        host: str,
+        port: int,
+        *,
+        client_id: str,
+        user: str | None = None,
+        password: str | None = None,
+        in_flight: int = 1000,
+        on_acknowledged: Callable[[list[int]], None] = lambda _numbers: None,
+    ) -> None:
+        self._address = (host, port)
+        self._hello = packets.connect(client_id, user, password)
+        self._wanted = min(in_flight, packets.PACKET_IDS)
+        self._window = self._wanted
+        self._on_acknowledged = on_acknowledged
+        self._waiting: dict[int, bytes] = {}
+        self._next = 0
+        self._progress = asyncio.Event()
+        self._connection: _Connection | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self.acknowledged = 0
+        self.refused = 0
+        self.reconnects = 0
+
+    async def __aenter__(self) -> Self:
+        await self._connect()
+        self._keeper = asyncio.create_task(self._stay_connected(), name="publisher connection")
+        return self
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+        if self._connection is not None:
+            self._connection.send(packets.DISCONNECT)
+            self._connection.close()
+
+    @property
+    def unacknowledged(self) -> int:
+        """Messages that have no PUBACK yet."""
+        return len(self._waiting)
+
+    async def publish(self, messages: Iterable[Message]) -> int:
+        """Send messages and return the first one's number; waits while the window is full.
+
+        Hundreds at a time are cheapest: one write, no await a message.
+        """
+        first, rest = self._next, iter(messages)
+        while taken := list(islice(rest, await self._room())):
+            self._send(taken)
+        return first
+
+    async def drain(self, timeout_s: float | None = None) -> None:
+        """Wait until every message has its answer. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            while self._waiting:
+                await self._next_progress()
+
+    async def _room(self) -> int:
+        """Wait for room in the window and return how many numbers fit."""
+        while True:
+            self._raise_if_connection_ended_for_good()
+            oldest = next(iter(self._waiting), self._next)
+            room = self._window - (self._next - oldest)
+            if room > 0 and (self._connection is None or self._connection.writable.is_set()):
+                return room
+            await self._next_progress()
+
+    async def _next_progress(self) -> None:
+        self._raise_if_connection_ended_for_good()
+        self._progress.clear()
+        await self._progress.wait()
+
+    def _raise_if_connection_ended_for_good(self) -> None:
+        if self._keeper is not None and self._keeper.done():
+            self._keeper.result()
+
+    def _send(self, messages: Sequence[Message]) -> None:
+        numbered = {
+            number: packets.publish(number % packets.PACKET_IDS + 1, topic.encode(), payload)
+            for number, (topic, payload) in enumerate(messages, self._next)
+        }
+        self._waiting.update(numbered)
+        self._next += len(messages)
+        if self._connection is not None:
+            self._connection.send(b"".join(numbered.values()))
+
+    def _receive(self, answers: list[packets.Acknowledged]) -> None:
+        oldest = next(iter(self._waiting), self._next)
+        numbers = []
+        for answer in answers:
+            number = oldest + (answer.packet_id - 1 - oldest) % packets.PACKET_IDS
+            if self._waiting.pop(number, None) is None:
+                continue
+            if answer.error:
+                self.refused += 1
+            else:
+                numbers.append(number)
+        self.acknowledged += len(numbers)
+        self._on_acknowledged(numbers)
+        self._progress.set()
+
+    async def _connect(self) -> None:
+        connection = _Connection(self._hello, self._receive, self._progress)
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                loop = asyncio.get_running_loop()
+                await loop.create_connection(lambda: connection, *self._address)
+                accepted = await connection.accepted
+        except BaseException:
+            connection.close()
+            raise
+        self._window = min(self._wanted, accepted.receive_maximum)
+        self._connection = connection
+        connection.send(b"".join(self._waiting.values()))
+        self._progress.set()
+
+    async def _stay_connected(self) -> None:
+        backoff = Backoff()
+        while True:
+            if self._connection is not None:
+                await self._connection.lost.wait()
+                self._connection = None
+                self.reconnects += 1
+            try:
+                await self._connect()
+                backoff.reset()
+            except OSError as error:
+                log.warning("broker away", error=str(error), unacknowledged=len(self._waiting))
+                await backoff.wait()
+
+
+class _Connection(asyncio.Protocol):
+    """One connection to the broker."""
+
+    def __init__(
+        self,
+        hello: bytes,
+        on_answers: Callable[[list[packets.Acknowledged]], None],
+        progress: asyncio.Event,
+    ) -> None:
+        self._hello = hello
+        self._on_answers = on_answers
+        self._progress = progress
+        self._reader = packets.PacketReader()
+        self._transport: asyncio.Transport | None = None
+        self.accepted: asyncio.Future[packets.Accepted] = asyncio.get_running_loop().create_future()
+        self.lost = asyncio.Event()
+        self.writable = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports behave as asyncio's, without being of their class.
+        self._transport = cast("asyncio.Transport", transport)
+        keep_alive_by_tcp(transport.get_extra_info("socket"))
+        self.writable.set()
+        self.send(self._hello)
+
+    def data_received(self, data: bytes) -> None:
+        answers = []
+        for packet in self._reader.read(data):
+            match packet:
+                case packets.Acknowledged():
+                    answers.append(packet)
+                case packets.Accepted():
+                    self.accepted.set_result(packet)
+                case packets.Refused(code):
+                    self._refuse(code)
+        if answers:
+            self._on_answers(answers)
+
+    def _refuse(self, code: int) -> None:
+        if not self.accepted.done():
+            self.accepted.set_exception(BrokerRefusedError(f"reason code {code:#x}"))
+        self.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.accepted.done():
+            self.accepted.set_exception(error or ConnectionResetError("closed before its answer"))
+        self.lost.set()
+        self._progress.set()
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+        self._progress.set()
+
+    def send(self, data: bytes) -> None:
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
