@@ -1,0 +1,1 @@
+"""The services of citytally and what they share."""

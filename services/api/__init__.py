@@ -1,0 +1,1 @@
+"""The HTTP interface (in a later version)."""

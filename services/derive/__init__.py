@@ -1,0 +1,1 @@
+"""From readings to figures (in a later version)."""

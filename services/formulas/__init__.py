@@ -1,0 +1,1 @@
+"""Formulas, pure (in a later version)."""

@@ -1,0 +1,1 @@
+"""From MQTT into Kafka: bytes are moved, nothing is judged."""

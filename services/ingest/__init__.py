@@ -1,0 +1,1 @@
+"""From Kafka into the database: decode, judge, one transaction a batch."""

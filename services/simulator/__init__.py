@@ -1,0 +1,1 @@
+"""A plausible city, with plausible faults."""

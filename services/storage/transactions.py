@@ -1,0 +1,67 @@
+"""One batch, one transaction: the only commit point of the platform."""
+
+import asyncpg
+
+from schemas.outcomes import Outcome
+from services.storage import books, offsets, quarantine
+from services.storage.batches import Batch, Copy, Refused, hour_of
+from services.storage.folding import Fate
+from services.storage.queries import query
+from services.storage.tables import Table
+from services.storage.writing import Paths, Work, write
+
+
+async def store(connection: asyncpg.Connection, batch: Batch, paths: Paths) -> None:
+    """Store a batch whole or not at all.
+
+    1. the fence: offsets move only from where the batch begins;
+    2. readings, one kind after the other;
+    3. refusals become quarantine items;
+    4. the books: ledger, batch, changed hours;
+    5. commit. Nothing of it is visible before, all of it after.
+    """
+    working = batch.copy()  # a batch that is tried again must not count what was rolled back
+    async with connection.transaction():
+        if working.spans:
+            await offsets.move(connection, working.spans)
+        batch_id = await next_batch_id(connection)
+        await store_readings(connection, working, Work(batch_id, paths))
+        await books.keep(connection, working, batch_id)
+
+
+async def next_batch_id(connection: asyncpg.Connection) -> int:
+    """Return the number of a new batch."""
+    batch_id: int = await connection.fetchval(query("offsets.batch_id"))
+    return batch_id
+
+
+async def store_readings(connection: asyncpg.Connection, batch: Batch, work: Work) -> list[Fate]:
+    """Do steps 2 and 3 inside the caller's transaction and return what became of each reading."""
+    fates: list[Fate] = []
+    for kind in sorted(kind for kind, copies in batch.copies.items() if copies):
+        fates += await write(Table(connection, kind), batch.copies[kind], work)
+    refused = batch.refused + [_refused(fate) for fate in fates if fate.refusal is not None]
+    quarantine.count(batch.tally, refused)
+    await quarantine.make(connection, refused, batch.tally)
+    for fate in fates:
+        if fate.refusal is None:
+            _count(batch, fate.copy, fate.outcome)
+    return fates
+
+
+def _refused(fate: Fate) -> Refused:
+    if fate.refusal is None:
+        message = "a fate without refusal is none for quarantine"
+        raise ValueError(message)
+    return Refused(fate.copy.arrival, fate.refusal, fate.copy.reading)
+
+
+def _count(batch: Batch, copy: Copy, outcome: Outcome) -> None:
+    """Count an outcome; a row that is new or changed marks its hour."""
+    reading, arrival, tally = copy.reading, copy.arrival, batch.tally
+    tally.reading(arrival, reading.kind, outcome)
+    if outcome is Outcome.DUPLICATE or reading.time is None:
+        return
+    tally.hours.add((reading.kind, hour_of(reading.time)))
+    if outcome is Outcome.WRITTEN:
+        tally.stored[arrival.source, reading.kind, reading.time.date()] += 1
