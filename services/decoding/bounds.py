@@ -58,10 +58,14 @@ def _flag(reading: Reading, name: str, rule: _Rule) -> None:
         del reading.values[name]
     if reading.flags is None:
         reading.flags = {}
-    original = {"original": value, "original_unit": rule.channel.unit}
     # A convention that converted the value has kept what it was before.
-    original.update(reading.flags.get(name, {}))
-    reading.flags[name] = {**original, "flag": flag, "why": why}
+    kept = reading.flags.get(name, {})
+    reading.flags[name] = {
+        "flag": flag,
+        "why": why,
+        "original": kept.get("original", value),
+        "original_unit": kept.get("original_unit", rule.channel.unit),
+    }
 
 
 def _within(value: float, bounds: Bounds) -> bool:

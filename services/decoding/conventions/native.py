@@ -104,6 +104,8 @@ def _read(fields: dict[str, Any], address: _Address, position: int, where: str) 
         _read_part(reading, fields["part"], f"{where}part")
     if "interval_s" in fields:
         _read_interval(reading, fields["interval_s"], f"{where}interval_s")
+    if "simulated" in fields:
+        _check_simulated(reading, fields["simulated"], f"{where}simulated")
     channels, values = address.channels, reading.values
     for name, value in fields.items():
         if name in channels:
@@ -154,6 +156,12 @@ def _read_interval(reading: Reading, value: object, path: str) -> None:
         reading.interval_s = number
     elif value is not None:
         _refuse(reading, path, f"a length in seconds is expected, not {shown(value)}")
+
+
+def _check_simulated(reading: Reading, value: object, path: str) -> None:
+    # Kept in extra like any field that is no column; only its type is ours to judge.
+    if value is not None and type(value) is not bool:
+        _refuse(reading, path, f"true or false is expected, not {shown(value)}")
 
 
 def _read_channel(reading: Reading, name: str, value: object, path: str) -> None:
