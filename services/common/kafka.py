@@ -61,6 +61,9 @@ def consumer(
         metadata_max_age_ms=_METADATA_MAX_AGE_MS,
         request_timeout_ms=_REQUEST_TIMEOUT_MS,
         max_partition_fetch_bytes=fetch_bytes_per_partition,
+        # A database that is away for an hour must not cost the group a rebalance every five
+        # minutes; a process that hangs is ended by its supervisor, not by the group.
+        max_poll_interval_ms=24 * 3600 * 1000,
     )
 
 

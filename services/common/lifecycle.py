@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import uvloop
 
@@ -17,6 +18,7 @@ def run(main: Callable[[asyncio.Event], Awaitable[int]]) -> int:
 
     1. The first SIGTERM or SIGINT sets the stop event that ``main`` was given: drain and return.
     2. A second signal ends the process at once, by the system's own default.
+    3. An exception that escapes from a callback ends ``main`` and is raised, as its own would be.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_with_signals(main))
@@ -45,4 +47,24 @@ async def _with_signals(main: Callable[[asyncio.Event], Awaitable[int]]) -> int:
 
     for each in _SIGNALS:
         loop.add_signal_handler(each, on_first_signal)
-    return await main(stop)
+    return await _unless_callback_fails(main(stop))
+
+
+async def _unless_callback_fails(main: Awaitable[int]) -> int:
+    task = asyncio.ensure_future(main)
+    escaped: list[BaseException] = []
+
+    def on_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        loop.default_exception_handler(context)
+        # Futures and transports report here too; only a callback's failure names its handle.
+        if "handle" in context and "exception" in context:
+            escaped.append(context["exception"])
+            task.cancel()
+
+    asyncio.get_running_loop().set_exception_handler(on_error)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if escaped:
+            raise escaped[0] from None
+        raise

@@ -21,6 +21,7 @@ def configure(service: str, *, level: int = logging.INFO) -> None:
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _naming(service),
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -32,7 +33,6 @@ def configure(service: str, *, level: int = logging.INFO) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    structlog.contextvars.bind_contextvars(service=service)
     _send_library_logs_along(shared, level)
 
 
@@ -42,6 +42,14 @@ def hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
         if any(word in key.lower() for word in _SECRET_WORDS):
             event[key] = _HIDDEN
     return event
+
+
+def _naming(service: str) -> Processor:
+    def name(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event["service"] = service
+        return event
+
+    return name
 
 
 def _send_library_logs_along(shared: list[Processor], level: int) -> None:

@@ -76,10 +76,37 @@ class GatewayMetrics:
         )
 
 
+class IngestMetrics:
+    """What ingest counts. Counted once a batch, never once a message."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        new = _Builder("ingest", registry)
+        self.messages = new.counter("messages", "Messages stored, whatever became of them")
+        self.readings = new.counter("readings", "Readings that decoding yielded")
+        self.refused = new.counter("refused_items", "Messages and readings refused by decoding")
+        self.batches = new.counter("batches", "Transactions committed")
+        self.decode_time = new.histogram(
+            "decode_seconds", "Decoding and judging one batch, registry look-ups included"
+        )
+        self.store_time = new.histogram("store_seconds", "One batch's transaction, waits included")
+        self.delay = new.histogram(
+            "delay_seconds", "From Kafka's receipt of a batch's oldest message to its commit"
+        )
+        self.pauses = new.counter("pauses", "Waits for a database or a Kafka that was away")
+        self.fenced = new.counter("fenced", "Batches dropped since another process had moved on")
+        self.proofs = new.counter("proofs", "Times that the log was proven to be ours")
+        self.out_of_step = new.counter(
+            "out_of_step", "Fetches that did not follow our offset and were sought again"
+        )
+        self.kafka_commit_failures = new.counter(
+            "kafka_commit_failures", "Times that Kafka's own offsets could not be moved along"
+        )
+
+
 def declared() -> Sequence[Declaration]:
     """Return every metric of every service, for the tests that close the set."""
     registry = CollectorRegistry()
-    for build in (GatewayMetrics,):
+    for build in (GatewayMetrics, IngestMetrics):
         build(registry)
     return [
         Declaration(family.name, family.type, family.documentation) for family in registry.collect()

@@ -14,6 +14,10 @@ SESSION_NEVER_EXPIRES = 0xFFFFFFFF
 _IDLE_S, _PROBE_EVERY_S, _PROBES = 10, 5, 3
 
 
+class BrokerRefusedError(Exception):
+    """The broker answered, and refused the connection or a subscription; the message says why."""
+
+
 def client_id(slot: str) -> str:
     """Return the MQTT client id of a gateway slot: the name of its session on the broker."""
     return f"citytally-{slot}"

@@ -17,7 +17,7 @@ from typing import Self, cast
 import structlog
 
 from services.common import publish_packets as packets
-from services.common.mqtt import keep_alive_by_tcp
+from services.common.mqtt import BrokerRefusedError, keep_alive_by_tcp
 from services.common.retries import Backoff
 
 log = structlog.get_logger(__name__)
@@ -25,10 +25,6 @@ log = structlog.get_logger(__name__)
 _CONNECT_TIMEOUT_S = 10.0
 
 Message = tuple[str, bytes]
-
-
-class BrokerRefusedError(Exception):
-    """The broker answered, and refused the connection; the message has its reason code."""
 
 
 class Publisher:

@@ -35,12 +35,18 @@ class Settings(BaseSettings):
     mqtt_host: str = Field(default="127.0.0.1", description="Host of the MQTT broker.")
     mqtt_port: int = Field(default=51883, description="Port of the MQTT broker.")
     mqtt_user: str = Field(default="gateway", description="Account that may read all topics.")
+    mqtt_topics: tuple[str, ...] = Field(
+        default=(),
+        description="MQTT filters that the gateways share, as a JSON list. Empty: those of every "
+        "convention. What no filter matches is acknowledged to the sender and goes nowhere.",
+    )
     kafka_bootstrap: str = Field(
         default="127.0.0.1:59092", description="Kafka's addresses, separated by commas."
     )
     raw_topic: str = Field(
         default="telemetry.raw",
-        description="Kafka topic of raw messages. Another name is another log, accounted for apart.",
+        description="Kafka topic of raw messages. Another name is another log, accounted for "
+        "apart.",
     )
     database_host: str = Field(default="127.0.0.1", description="Host of PostgreSQL.")
     database_port: int = Field(default=55432, description="Port of PostgreSQL.")
@@ -77,6 +83,11 @@ class Settings(BaseSettings):
         default=5,
         description="How long a chunk waits for company. Too low: more CPU a message; too high: "
         "delay.",
+    )
+    gateway_drain_s: float = Field(
+        default=20.0,
+        description="How long a gateway that is stopped waits for Kafka's answers. Too short: more "
+        "comes twice; longer than the supervisor waits: killed meanwhile, with the same effect.",
     )
     message_bytes: int = Field(
         default=256 * 1024,

@@ -1,1 +1,1 @@
-"""From MQTT into Kafka: bytes are moved, nothing is judged."""
+"""From MQTT to Kafka: moves bytes and judges nothing. Begin reading at ``gateway.py``."""

@@ -1,0 +1,109 @@
+"""Drives a paho client's socket from the event loop, and leaves it unread when told to."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import cast
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import MQTTErrorCode
+
+from services.common.mqtt import keep_alive_by_tcp
+
+# Packets read before Kafka's sockets get their turn.
+_PACKETS_A_TURN = 200
+
+
+class Connection:
+    """Joins one paho client to one event loop by paho's external-loop hooks.
+
+    ``packets_taken`` counts messages that paho has handed on, by which a turn of reading knows
+    that nothing more was there; ``has_room`` says whether there is room for another, and
+    ``on_pause`` is called when there is none.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        packets_taken: Callable[[], int],
+        has_room: Callable[[], bool],
+        on_pause: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._packets_taken = packets_taken
+        self._has_room = has_room
+        self._on_pause = on_pause
+        self._loop = asyncio.get_running_loop()
+        self._socket: socket.socket | None = None
+        self._reads = False
+        self._may_read = True
+        client.on_socket_open = self._on_open
+        client.on_socket_close = self._on_close
+        client.on_socket_register_write = self._on_wants_to_write
+        client.on_socket_unregister_write = self._on_has_written
+
+    def resume_reading(self) -> None:
+        """Read again if the socket was left unread for want of room."""
+        if self._socket is not None and not self._reads and self._may_read and self._has_room():
+            self._loop.add_reader(self._socket, self._read)
+            self._reads = True
+
+    def stop_reading(self) -> None:
+        """Read no more on any connection."""
+        self._may_read = False
+        self._pause_reading()
+
+    def release(self) -> None:
+        """Take the socket out of the event loop; called in its thread before paho closes it."""
+        if self._socket is None:
+            return
+        self._pause_reading()
+        self._loop.remove_writer(self._socket)
+        self._socket = None
+
+    def _pause_reading(self) -> None:
+        if self._reads and self._socket is not None:
+            self._loop.remove_reader(self._socket)
+        self._reads = False
+
+    def _read(self) -> None:
+        for _ in range(_PACKETS_A_TURN):
+            before = self._packets_taken()
+            if self._client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return
+            if not self._has_room():
+                self._pause_reading()
+                self._on_pause()
+                return
+            if self._packets_taken() == before:
+                return
+
+    def _write(self) -> None:
+        self._client.loop_write()
+
+    # paho calls these in the thread that connects, or in the loop's: hence `call_soon_threadsafe`.
+
+    def _on_open(self, _client: Client, _userdata: object, sock: object) -> None:
+        plain = cast("socket.socket", sock)
+        keep_alive_by_tcp(plain)
+        self._loop.call_soon_threadsafe(self._adopt, plain)
+
+    def _adopt(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self.resume_reading()
+        if self._client.want_write():
+            self._loop.add_writer(sock, self._write)
+
+    def _on_wants_to_write(self, _client: Client, _userdata: object, _sock: object) -> None:
+        self._loop.call_soon_threadsafe(self._add_writer)
+
+    def _add_writer(self) -> None:
+        if self._socket is not None and self._client.want_write():
+            self._loop.add_writer(self._socket, self._write)
+
+    def _on_has_written(self, _client: Client, _userdata: object, _sock: object) -> None:
+        if self._socket is not None:
+            self._loop.remove_writer(self._socket)
+
+    def _on_close(self, _client: Client, _userdata: object, _sock: object) -> None:
+        self.release()

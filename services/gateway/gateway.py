@@ -1,0 +1,157 @@
+"""The gateway of one slot: subscriber → forwarder → Kafka, and acknowledgements back.
+
+A message's way: ``Subscriber`` reads it from MQTT, ``Forwarder`` gathers it into a chunk,
+``KafkaDelivery`` brings the chunk into Kafka, ``Forwarder`` has it acknowledged in its turn.
+"""
+
+import asyncio
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from schemas.topics import MQTT_TOPICS
+from services.common import kafka
+from services.common.metrics import GatewayMetrics
+from services.common.retries import Backoff
+from services.common.settings import Settings
+from services.gateway.delivery import KafkaDelivery
+from services.gateway.forwarder import Bounds, Forwarder
+from services.gateway.messages import Chunk
+from services.gateway.readiness import Readiness
+from services.gateway.subscriber import Subscriber
+
+log = structlog.get_logger(__name__)
+
+SIDES = ("mqtt", "kafka", "delivery")
+_PROBE_EVERY_S, _PROBE_TIMEOUT_S = 3.0, 5.0
+_CLOSE_TIMEOUT_S = 5.0
+
+
+class Gateway:
+    """All parts of one slot, joined. Built in a running event loop, with a started producer."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        slot: str,
+        producer: AIOKafkaProducer,
+        readiness: Readiness,
+        metrics: GatewayMetrics,
+        *,
+        subscribes: bool = True,
+    ) -> None:
+        self._settings = settings
+        self._producer = producer
+        self._readiness = readiness
+        delivery = KafkaDelivery(
+            producer,
+            settings.raw_topic,
+            slot,
+            lambda reason: readiness.say("delivery", reason),
+            metrics,
+        )
+        self.forwarder = Forwarder(
+            _bounds(settings),
+            delivery.deliver,
+            self._acknowledge,
+            self._read_on,
+            metrics,
+        )
+        self.subscriber = Subscriber(
+            settings,
+            slot,
+            filters=subscriptions(settings) if subscribes else (),
+            take=self.forwarder.take,
+            has_room=lambda: not self.forwarder.is_full,
+            report=lambda reason: readiness.say("mqtt", reason),
+            metrics=metrics,
+        )
+        readiness.say("delivery", None)
+
+    async def run(self) -> None:
+        """Forward until cancelled. Raises what is neither MQTT's nor Kafka's absence."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.forwarder.run(), name="forwarder")
+            tasks.create_task(self._watch_kafka(), name="watch Kafka")
+            await self.subscriber.run()
+
+    async def drain(self) -> bool:
+        """End without leaving work undone; False if time ran out (the rest comes again).
+
+        1. Nothing more is read.
+        2. What is in flight is settled, for at most ``gateway_drain_s``.
+        3. The broker gets its acknowledgements, then a goodbye; the session stays.
+        """
+        self.subscriber.stop_reading()
+        try:
+            async with asyncio.timeout(self._settings.gateway_drain_s):
+                await self.forwarder.drained()
+                await self.subscriber.disconnect()
+        except TimeoutError:
+            return False
+        return True
+
+    def _acknowledge(self, chunk: Chunk) -> None:
+        self.subscriber.acknowledge(chunk)
+
+    def _read_on(self) -> None:
+        self.subscriber.resume_reading()
+
+    async def _watch_kafka(self) -> None:
+        """Ask Kafka for the topic every few seconds, so that readiness holds without traffic."""
+        while True:
+            self._readiness.say("kafka", await self._probe())
+            await asyncio.sleep(_PROBE_EVERY_S)
+
+    async def _probe(self) -> str | None:
+        try:
+            async with asyncio.timeout(_PROBE_TIMEOUT_S):
+                cluster = await self._producer.client.fetch_all_metadata()
+        except (KafkaError, TimeoutError) as error:
+            return f"no answer: {type(error).__name__}"
+        if cluster.partitions_for_topic(self._settings.raw_topic) is None:
+            return f"no topic {self._settings.raw_topic}"
+        return None
+
+
+def subscriptions(settings: Settings) -> tuple[str, ...]:
+    """Return the MQTT filters that the gateways of this installation share."""
+    conventions = (topic for topics in MQTT_TOPICS.values() for topic in topics)
+    return settings.mqtt_topics or tuple(dict.fromkeys(conventions))
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(
+        messages=settings.gateway_in_flight_messages,
+        size=settings.gateway_in_flight_bytes,
+        chunk_messages=settings.gateway_chunk_messages,
+        linger_s=settings.gateway_linger_ms / 1000,
+    )
+
+
+async def open_producer(
+    settings: Settings, slot: str, readiness: Readiness, stop: asyncio.Event
+) -> AIOKafkaProducer | None:
+    """Return a started producer, however long Kafka takes; None once it is time to stop."""
+    backoff = Backoff()
+    while not stop.is_set():
+        producer = kafka.producer(settings, f"citytally-{slot}")
+        try:
+            await producer.start()
+        except KafkaError as error:
+            readiness.say("kafka", f"no connection: {error}")
+            await close_producer(producer)
+            await backoff.wait()
+        else:
+            return producer
+    return None
+
+
+async def close_producer(producer: AIOKafkaProducer) -> None:
+    """Close a producer; what it could not send in a few seconds has not been acknowledged."""
+    try:
+        async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+            await producer.stop()
+    except TimeoutError:
+        log.warning("Kafka did not take what was left")

@@ -1,0 +1,73 @@
+"""What the gateway carries: a message as it arrived, and the chunk it travels in."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+Header = tuple[str, bytes]
+
+_RETAIN, _DUPLICATE = 0b0100, 0b1000
+_QOS = 0b0011
+FLAG_COMBINATIONS = 16
+
+
+def flags_of(qos: int, *, retain: bool, duplicate: bool) -> int:
+    """Return the three flags of an MQTT message as one small number."""
+    return qos | (_RETAIN if retain else 0) | (_DUPLICATE if duplicate else 0)
+
+
+class Message(NamedTuple):
+    """One MQTT message; ``note`` is the header that says why its payload was left out."""
+
+    topic: bytes
+    payload: bytes
+    packet_id: int
+    flags: int
+    note: Header | None = None
+
+    @property
+    def qos(self) -> int:
+        """QoS it was delivered with; 0 wants no acknowledgement."""
+        return self.flags & _QOS
+
+    @property
+    def is_marked_duplicate(self) -> bool:
+        """Whether the broker says that it sent it before."""
+        return bool(self.flags & _DUPLICATE)
+
+    @property
+    def size(self) -> int:
+        """Bytes it counts against the bound."""
+        return len(self.topic) + len(self.payload)
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Messages of one connection that go to Kafka, and are acknowledged, together.
+
+    ``generation`` is the connection they came on, ``gateway_time_ms`` this machine's clock when
+    the first one came (epoch milliseconds), ``size`` their bytes.
+    """
+
+    generation: int
+    gateway_time_ms: int
+    messages: list[Message] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, message: Message) -> None:
+        """Take one more message."""
+        self.messages.append(message)
+        self.size += message.size
+
+
+def headers_of_chunk(slot: str, gateway_time_ms: int) -> list[list[Header]]:
+    """Return the record headers of a chunk, a list for each combination of a message's flags."""
+    place = [("slot", slot.encode()), ("gateway_time", str(gateway_time_ms).encode())]
+    return [place + _flag_headers(flags) for flags in range(FLAG_COMBINATIONS)]
+
+
+def _flag_headers(flags: int) -> list[Header]:
+    return [
+        ("qos", b"%d" % (flags & _QOS)),
+        ("retain", b"1" if flags & _RETAIN else b"0"),
+        ("dup", b"1" if flags & _DUPLICATE else b"0"),
+    ]

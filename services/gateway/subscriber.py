@@ -1,0 +1,245 @@
+"""The slot's MQTT session: connected, subscribed, read, and acknowledged by hand."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from services.common import mqtt
+from services.common.metrics import GatewayMetrics
+from services.common.retries import Backoff
+from services.common.settings import Settings
+from services.gateway.connection import Connection
+from services.gateway.messages import Chunk, Message, flags_of
+
+log = structlog.get_logger(__name__)
+
+_SHARE = "citytally"
+_TAKEN_OVER = 0x8E
+# Long enough not to fight a second gateway of this name, short enough for `retire` to see it.
+_AFTER_TAKEOVER_S = 2.0
+_ANSWER_TIMEOUT_S = 10.0
+_LARGEST_WINDOW = 65_535
+
+
+class Subscriber:
+    """Keeps one slot's session connected.
+
+    It promises:
+
+    1. Each connection that the broker accepts is a new generation.
+    2. Messages are handed to ``take`` with the generation that they came on, in receive order.
+    3. Nothing is read while ``has_room`` says no.
+    4. A chunk is acknowledged message by message, in receive order, and only while the connection
+       that it came on stands; otherwise the broker sends its messages again.
+
+    Without ``filters`` it subscribes to nothing and reads what the session holds. ``report`` is
+    told what it waits for, and None once it is connected and subscribed.
+    """
+
+    def __init__(  # noqa: PLR0913 - the joint of MQTT and the forwarder
+        self,
+        settings: Settings,
+        slot: str,
+        *,
+        filters: tuple[str, ...],
+        take: Callable[[Message, int], None],
+        has_room: Callable[[], bool],
+        report: Callable[[str | None], None],
+        metrics: GatewayMetrics,
+    ) -> None:
+        self._settings = settings
+        self._slot = slot
+        self._filters = filters
+        self._take = take
+        self._report = report
+        self._metrics = metrics
+        self._client = self._new_client()
+        self._connection = Connection(
+            self._client, lambda: self.received, has_room, metrics.paused.inc
+        )
+        self._answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lost = asyncio.Event()
+        self.connected = asyncio.Event()
+        self.generation = 0
+        self.received = 0
+        self.session_was_present = False
+        self._taken_over = False
+        self.takeovers = 0
+
+    async def run(self) -> None:
+        """Connect and stay connected until cancelled."""
+        backoff = Backoff()
+        while True:
+            try:
+                await self._connect()
+            except (OSError, mqtt.BrokerRefusedError) as error:
+                self._report(f"no connection: {error}")
+            else:
+                backoff.reset()
+                await self._lost.wait()
+            self._connection.release()
+            await (asyncio.sleep(_AFTER_TAKEOVER_S) if self._taken_over else backoff.wait())
+
+    def acknowledge(self, chunk: Chunk) -> None:
+        """Acknowledge a chunk's messages if the connection that they came on still stands."""
+        wanted = [message.packet_id for message in chunk.messages if message.qos]
+        if chunk.generation != self.generation or not self.connected.is_set():
+            self._metrics.unacknowledged.inc(len(wanted))
+            return
+        for packet_id in wanted:
+            self._client.ack(packet_id, 1)
+        self._metrics.acknowledged.inc(len(wanted))
+
+    def resume_reading(self) -> None:
+        """Read on if reading waited for room."""
+        self._connection.resume_reading()
+
+    def stop_reading(self) -> None:
+        """Read nothing more."""
+        self._connection.stop_reading()
+
+    async def unsubscribe(self, filters: tuple[str, ...]) -> None:
+        """Take the session out of its shared subscriptions; what is queued for it stays queued.
+
+        Raises TimeoutError without the broker's answer.
+        """
+        self._answer = asyncio.get_running_loop().create_future()
+        self._client.unsubscribe([_shared(each) for each in filters])
+        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            await self._answer
+
+    async def disconnect(self, *, end_session: bool = False) -> None:
+        """Say goodbye after all acknowledgements; the session stays unless it is to end."""
+        if not self.connected.is_set():
+            return
+        properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call] # paho's
+        if end_session:
+            properties.SessionExpiryInterval = 0
+        self._client.disconnect(properties=properties)
+        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            await self._lost.wait()
+
+    def _new_client(self) -> Client:
+        client = mqtt.subscriber(self._settings, self._slot)
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        return client
+
+    async def _connect(self) -> None:
+        """Open a connection and return when it is subscribed."""
+        loop = asyncio.get_running_loop()
+        self._answer, self._lost = loop.create_future(), asyncio.Event()
+        await loop.run_in_executor(None, self._open)
+        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            await self._answer
+        self._report(None)
+
+    def _open(self) -> None:
+        window = min(self._settings.gateway_in_flight_messages, _LARGEST_WINDOW)
+        self._client.connect(
+            self._settings.mqtt_host,
+            self._settings.mqtt_port,
+            keepalive=0,
+            clean_start=False,
+            properties=mqtt.session_properties(mqtt.SESSION_NEVER_EXPIRES, window),
+        )
+
+    def _on_connect(
+        self,
+        _client: Client,
+        _userdata: object,
+        flags: ConnectFlags,
+        code: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if code.is_failure:
+            self._answer_with(mqtt.BrokerRefusedError(f"the broker says: {code}"))
+            return
+        self.generation += 1
+        self.session_was_present = flags.session_present
+        self.connected.set()
+        self._metrics.connections.inc()
+        log.info("connected", generation=self.generation, session=flags.session_present)
+        if self._filters:
+            options = SubscribeOptions(qos=1, retainAsPublished=True)
+            self._client.subscribe([(_shared(each), options) for each in self._filters])
+        else:
+            self._answer_with(None)
+
+    def _on_subscribe(
+        self,
+        _client: Client,
+        _userdata: object,
+        _packet_id: int,
+        codes: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        refused = [
+            f"{name} ({code})"
+            for name, code in zip(self._filters, codes, strict=True)
+            if code.is_failure
+        ]
+        if refused:
+            self._client.disconnect()
+            self._answer_with(mqtt.BrokerRefusedError(f"subscription refused: {refused}"))
+        else:
+            self._answer_with(None)
+
+    def _on_unsubscribe(
+        self,
+        _client: Client,
+        _userdata: object,
+        _packet_id: int,
+        _codes: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        self._answer_with(None)
+
+    def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        self.received += 1
+        payload, note = bytes(message.payload), None
+        if len(payload) > self._settings.message_bytes:
+            payload, note = b"", ("oversize", str(len(payload)).encode())
+        flags = flags_of(message.qos, retain=message.retain, duplicate=message.dup)
+        self._take(
+            Message(message.topic.encode(), payload, message.mid, flags, note), self.generation
+        )
+
+    def _on_disconnect(
+        self,
+        _client: Client,
+        _userdata: object,
+        _flags: DisconnectFlags,
+        code: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        self.connected.clear()
+        self._taken_over = code.value == _TAKEN_OVER
+        if self._taken_over:
+            self.takeovers += 1
+            self._report(f"another client took the session of {self._slot} over")
+        else:
+            self._report(f"connection lost: {code}")
+        self._answer_with(ConnectionResetError(str(code)))
+        self._lost.set()
+
+    def _answer_with(self, error: Exception | None) -> None:
+        if self._answer.done():
+            return
+        if error is None:
+            self._answer.set_result(None)
+        else:
+            self._answer.set_exception(error)
+
+
+def _shared(topic_filter: str) -> str:
+    return f"$share/{_SHARE}/{topic_filter}"
