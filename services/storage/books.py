@@ -23,6 +23,11 @@ async def keep(connection: asyncpg.Connection, batch: Batch, batch_id: int) -> N
         await connection.execute(query("books.add_changed_hours"), kinds, hours, batch_id)
 
 
+async def count_quarantine(connection: asyncpg.Connection, tally: Tally) -> None:
+    """Book only how items changed state, where no reading was touched."""
+    await _add(connection, "books.add_quarantine", tally.quarantine)
+
+
 async def _add(connection: asyncpg.Connection, name: str, counts: Counter[Any]) -> None:
     rows = [(*key, n) for key, n in sorted(counts.items()) if n]
     if rows:

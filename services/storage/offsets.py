@@ -103,27 +103,26 @@ async def move(connection: asyncpg.Connection, spans: Sequence[Span]) -> None:
         raise FencedError(message)
 
 
-async def book_lost(connection: asyncpg.Connection, position: Position, log_start: int) -> int:
-    """Book the records between our offset and the log's start as lost; go on from there."""
+async def book_lost(
+    connection: asyncpg.Connection,
+    position: Position,
+    following: int,
+    cause: str = "expired_unread",
+) -> int:
+    """Book the records between our offset and the next one there is as lost; go on from there."""
     async with connection.transaction():
         done = await connection.execute(
             query("offsets.skip"), position.topic, position.generation, position.partition,
-            position.next_offset, log_start,
+            position.next_offset, following,
         )  # fmt: skip
         if done != "UPDATE 1":
             message = f"{position.source} was moved by another process"
             raise FencedError(message)
-        return await _book(
-            connection,
-            Gap(
-                position.topic,
-                position.generation,
-                position.partition,
-                position.next_offset,
-                log_start,
-                "expired_unread",
-            ),
-        )
+        gap = Gap(
+            position.topic, position.generation, position.partition, position.next_offset,
+            following, cause,
+        )  # fmt: skip
+        return await _book(connection, gap)
 
 
 async def book_replaced(connection: asyncpg.Connection, position: Position, topic_id: UUID) -> int:

@@ -1,5 +1,7 @@
 """One batch, one transaction: the only commit point of the platform."""
 
+from collections.abc import Sequence
+
 import asyncpg
 
 from schemas.outcomes import Outcome
@@ -35,25 +37,32 @@ async def next_batch_id(connection: asyncpg.Connection) -> int:
     return batch_id
 
 
-async def store_readings(connection: asyncpg.Connection, batch: Batch, work: Work) -> list[Fate]:
-    """Do steps 2 and 3 inside the caller's transaction and return what became of each reading."""
+async def store_readings(connection: asyncpg.Connection, batch: Batch, work: Work) -> None:
+    """Do steps 2 and 3 inside the caller's transaction, and count."""
+    fates = await write_readings(connection, batch, work)
+    await settle(connection, batch, fates)
+
+
+async def write_readings(connection: asyncpg.Connection, batch: Batch, work: Work) -> list[Fate]:
+    """Write a batch's readings, kind by kind, and return what became of each; count nothing."""
     fates: list[Fate] = []
     for kind in sorted(kind for kind, copies in batch.copies.items() if copies):
         fates += await write(Table(connection, kind), batch.copies[kind], work)
-    refused = batch.refused + [_refused(fate) for fate in fates if fate.refusal is not None]
+    return fates
+
+
+async def settle(connection: asyncpg.Connection, batch: Batch, fates: Sequence[Fate]) -> None:
+    """Quarantine what was refused, by decoding or in writing, and count what became of the rest."""
+    refused = batch.refused + [
+        Refused(fate.copy.arrival, fate.refusal, fate.copy.reading)
+        for fate in fates
+        if fate.refusal is not None
+    ]
     quarantine.count(batch.tally, refused)
     await quarantine.make(connection, refused, batch.tally)
     for fate in fates:
         if fate.refusal is None:
             _count(batch, fate.copy, fate.outcome)
-    return fates
-
-
-def _refused(fate: Fate) -> Refused:
-    if fate.refusal is None:
-        message = "a fate without refusal is none for quarantine"
-        raise ValueError(message)
-    return Refused(fate.copy.arrival, fate.refusal, fate.copy.reading)
 
 
 def _count(batch: Batch, copy: Copy, outcome: Outcome) -> None:

@@ -21,7 +21,7 @@ create table offset_gaps (
     partition       integer not null,
     first_offset    bigint not null,
     next_offset     bigint,            -- null: of unknown size, the log was replaced
-    cause           text not null check (cause in ('expired_unread', 'log_replaced')),
+    cause           text not null check (cause in ('expired_unread', 'log_replaced', 'not_in_log')),
     noticed_at      timestamptz not null default now(),
     acknowledged_at timestamptz,
     acknowledged_by text,

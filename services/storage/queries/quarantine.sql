@@ -83,7 +83,7 @@ limit $3
 select distinct i.message_id
 from quarantine_items as i
 where i.state = 'open' and i.reason = 'unknown_device'
-  and exists (select from devices as d where d.device_id = i.device_id)
+  and exists (select from current_devices as d where d.device_id = i.device_id)
 order by i.message_id
 limit $1
 
