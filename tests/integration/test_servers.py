@@ -17,8 +17,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from services.operations.stack.mosquitto import GATEWAY, OPERATOR
+from services.operations.stack.processes import wait_gone
 from tests.support.databases import Database, PostgreSQLServer
-from tests.support.servers import KafkaServer, MosquittoServer, server_folder, wait_gone
+from tests.support.servers import KafkaServer, MosquittoServer, server_folder
 
 NewPostgreSQL = Callable[[], PostgreSQLServer]
 NewKafka = Callable[[], KafkaServer]

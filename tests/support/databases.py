@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,9 @@ class PostgreSQLServer(Server):
         """A fresh database with TimescaleDB and the whole schema."""
         if not self._has_template:
             self.run_sql(f"create database {TEMPLATE} template {EXTENDED}")
-            migrate_template(self.database(TEMPLATE).dsn)
+            # In a thread of its own: an async test has a running event loop, and so has migrate.
+            with ThreadPoolExecutor(max_workers=1) as thread:
+                thread.submit(migrate_template, self.database(TEMPLATE).dsn).result()
             self._has_template = True
         return self._create(TEMPLATE)
 

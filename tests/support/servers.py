@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +17,10 @@ from services.operations.stack import ownership
 from services.operations.stack.kafka import Kafka
 from services.operations.stack.mosquitto import GATEWAY, OPERATOR, Mosquitto
 from services.operations.stack.ports import LOOPBACK, free_port
+from services.operations.stack.processes import POLL_SECONDS, bound_to_parent, wait_gone
 from services.operations.stack.program import Program, ServerDescription
 
 READY_SECONDS = 60.0
-POLL_SECONDS = 0.02
 LOG_TAIL_LINES = 40
 
 # The kernel kills a server when the *thread* that started it ends (PR_SET_PDEATHSIG), so all are
@@ -196,16 +196,6 @@ def server_folder() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def wait_gone(processes: Iterable[psutil.Process], timeout_s: float) -> None:
-    """Wait until none of them runs; one that only its parent has yet to bury runs no more."""
-    deadline = time.monotonic() + timeout_s
-    for process in processes:
-        while not _is_gone(process):
-            if time.monotonic() > deadline:
-                raise ServerError(f"{process} does not go away")
-            time.sleep(POLL_SECONDS)
-
-
 def new_mosquitto(folder: Path) -> MosquittoServer:
     """A prepared broker that is not started yet."""
     return MosquittoServer(Mosquitto(folder / "mosquitto", free_port()))
@@ -217,9 +207,7 @@ def new_kafka(folder: Path) -> KafkaServer:
 
 
 def _spawn(program: Program, log: Path) -> subprocess.Popen[bytes]:
-    # setpriv becomes the program (same pid); it asks for the parent-death signal after it has
-    # changed the user, since the kernel forgets the wish when the user changes.
-    bound = ("setpriv", "--pdeathsig", "KILL", "--", *program.command)
+    bound = bound_to_parent(program.command, signal.SIGKILL)
     with log.open("ab") as output:
         return subprocess.Popen(
             ownership.as_user(bound, program.user),
@@ -230,13 +218,6 @@ def _spawn(program: Program, log: Path) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-
-
-def _is_gone(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:

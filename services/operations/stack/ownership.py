@@ -3,7 +3,6 @@
 import hashlib
 import os
 import pwd
-import shutil
 from pathlib import Path
 
 
@@ -55,8 +54,7 @@ def as_user(command: tuple[str, ...], user: str | None) -> tuple[str, ...]:
     if user is None:
         return command
     group = str(pwd.getpwnam(user).pw_gid)
-    setpriv = shutil.which("setpriv") or "/usr/bin/setpriv"
-    return (setpriv, "--reuid", user, "--regid", group, "--init-groups", "--", *command)
+    return ("setpriv", "--reuid", user, "--regid", group, "--init-groups", "--", *command)
 
 
 def _may_enter(folder: Path, user: str) -> bool:
