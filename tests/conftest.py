@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import databases, servers
 from tests.support.databases import Database, PostgreSQLServer
+from tests.support.pipeline import Pipeline, pipeline
 from tests.support.servers import KafkaServer, MosquittoServer, Server, server_folder
 
 ServerT = TypeVar("ServerT", bound=Server)
@@ -80,3 +81,12 @@ def new_kafka() -> Iterator[Callable[[], KafkaServer]]:
 def new_postgresql() -> Iterator[Callable[[], PostgreSQLServer]]:
     with ExitStack() as started:
         yield lambda: started.enter_context(running(databases.new_postgresql))
+
+
+@pytest.fixture
+def city(
+    new_mosquitto: Callable[[], MosquittoServer], kafka: KafkaServer, database: Database
+) -> Iterator[Pipeline]:
+    """A pipeline on the shared Kafka and PostgreSQL; its broker is its own, as sessions outlive."""
+    with pipeline(new_mosquitto(), kafka, database) as made:
+        yield made
