@@ -14,6 +14,8 @@ from services.simulator.faults import Rates
 from services.simulator.sending import Composer, Sending
 
 HOUR_MS = 3_600_000
+MESSAGE_READINGS = 300
+"""Readings of one message at most; a message may have 256 KiB, a reading takes a fifth of one."""
 
 
 @dataclass(slots=True)
@@ -50,9 +52,9 @@ class History:
         sent = 0
         while self._gaps and sent < readings:
             device, times_ms = self._next()
-            if times_ms:
-                sent += len(times_ms)
-                yield self._composer.many(device, times_ms)
+            sent += len(times_ms)
+            for first in range(0, len(times_ms), MESSAGE_READINGS):
+                yield self._composer.many(device, times_ms[first : first + MESSAGE_READINGS])
 
     def _next(self) -> tuple[SimulatedDevice, list[int]]:
         """Return one device's hour without what it was silent in, and move on behind it."""
