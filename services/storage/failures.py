@@ -1,7 +1,5 @@
 """The three names of a database error (DESIGN 3.4): rejected, unavailable, or a crash."""
 
-import asyncio
-
 import asyncpg
 
 REJECTED = ("21", "22", "23", "54", "53400")
@@ -15,12 +13,20 @@ class UnavailableError(Exception):
     """The database cannot take a batch now; nothing is wrong with the batch."""
 
 
+class UnstorableError(ValueError):
+    """Some of the data can't be stored; which of it, halving finds."""
+
+
+REFUSALS = (asyncpg.PostgresError, UnicodeEncodeError, OverflowError, UnstorableError)
+"""What may be a rejection; ``is_rejection`` tells."""
+
+
 def is_rejection(error: BaseException) -> bool:
     """Whether PostgreSQL, or asyncpg on its behalf, refuses the data itself."""
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state.startswith(REJECTED)
-    return isinstance(error, (asyncpg.DataError, UnicodeEncodeError, OverflowError))
+    return isinstance(error, REFUSALS)
 
 
 def is_unavailable(error: BaseException) -> bool:
@@ -28,8 +34,4 @@ def is_unavailable(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state != "53400" and state.startswith(UNAVAILABLE)
-    if isinstance(error, asyncpg.InterfaceError):
-        return not isinstance(error, asyncpg.DataError)
-    return isinstance(
-        error, (OSError, TimeoutError, asyncio.TimeoutError, UnavailableError, ConnectionError)
-    )
+    return isinstance(error, (asyncpg.InterfaceError, OSError, TimeoutError, UnavailableError))

@@ -10,9 +10,7 @@ import asyncpg
 from schemas.outcomes import MessageOutcome, Outcome
 from services.storage.batches import Arrival, Refused, Tally
 from services.storage.queries import query
-
-TEXT_LIMIT = 2000
-"""Characters of a text that came from outside, at most, before it is cut; the payload is whole."""
+from services.storage.texts import KEY_LIMIT, storable
 
 MessageKey = tuple[str, int, int, int]
 
@@ -88,27 +86,25 @@ def _key(arrival: Arrival) -> MessageKey:
 def _message(message_id: int, arrival: Arrival, digest: bytes) -> tuple[Any, ...]:
     return (
         message_id, *_key(arrival), arrival.received_at, storable(arrival.mqtt_topic),
-        arrival.oversize, arrival.refused, digest,
+        _storable(arrival.oversize), _storable(arrival.refused), digest,
     )  # fmt: skip
 
 
 def _item(message_id: int, one: Refused) -> tuple[Any, ...]:
     refusal, reading = one.refusal, one.reading
     said = (
-        (reading.position, reading.kind, storable(reading.device_id), storable(reading.part),
-         reading.time)
+        (reading.position, reading.kind, storable(reading.device_id, KEY_LIMIT),
+         storable(reading.part), reading.time)
         if reading else (None, None, None, None, None)
     )  # fmt: skip
     return (
         message_id, one.arrival.source, said[0], refusal.reason.value, storable(refusal.detail),
-        None if refusal.path is None else storable(refusal.path), refusal.position, *said[1:],
+        _storable(refusal.path), refusal.position, *said[1:],
     )  # fmt: skip
 
 
-def storable(text: str) -> str:
-    """Return a text that PostgreSQL takes: no NUL, no lone surrogate, of bounded length."""
-    clean = text.replace("\0", "\u2400").encode("utf-8", "replace").decode("utf-8")
-    return clean if len(clean) <= TEXT_LIMIT else clean[: TEXT_LIMIT - 1] + "…"
+def _storable(text: str | None) -> str | None:
+    return None if text is None else storable(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,8 @@ class Table:
         )
         versions: dict[Identity, list[Values]] = {}
         for row in found:
-            said = json.loads(row["former"])
+            # jsonb writes 1e23 as an integer, which is not the float that it was
+            said = json.loads(row["former"], parse_int=float)
             values = {name: said[name] for name in self.channels if said.get(name) is not None}
             versions.setdefault((row["device_id"], row["part"], row["time"]), []).append(values)
         return versions

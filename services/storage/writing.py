@@ -14,9 +14,10 @@ from schemas.messages import Refusal
 from schemas.outcomes import Outcome
 from schemas.reasons import Reason
 from services.storage.batches import Copy
-from services.storage.failures import UnavailableError, is_rejection
+from services.storage.failures import REFUSALS, UnavailableError, UnstorableError, is_rejection
 from services.storage.folding import Fate, Folded, Row, fold
 from services.storage.tables import Identity, Table
+from services.storage.texts import is_storable
 
 CLEAN_BATCHES = 8
 """How many batches without a known identity bring a kind back to plain COPY."""
@@ -50,7 +51,7 @@ async def write(table: Table, copies: Sequence[Copy], work: Work) -> list[Fate]:
     try:
         async with table.connection.transaction():
             return await _attempt(table, copies, work)
-    except (asyncpg.PostgresError, asyncpg.DataError, UnicodeEncodeError, OverflowError) as error:
+    except REFUSALS as error:
         if not is_rejection(error):
             raise
         if len(copies) == 1:
@@ -67,6 +68,7 @@ def _sentence(error: BaseException) -> str:
 
 async def _attempt(table: Table, copies: Sequence[Copy], work: Work) -> list[Fate]:
     groups = group(copies)
+    _require_storable(groups)
     if not work.replace and work.paths.staging[table.kind] <= 0:
         try:
             async with table.connection.transaction():
@@ -74,6 +76,21 @@ async def _attempt(table: Table, copies: Sequence[Copy], work: Work) -> list[Fat
         except asyncpg.UniqueViolationError:
             work.paths.staging[table.kind] = CLEAN_BATCHES
     return await _through_stage(table, groups, work)
+
+
+def _require_storable(groups: dict[Identity, list[Copy]]) -> None:
+    """Keep what PostgreSQL refuses from being folded away beside a sound copy of its identity.
+
+    It would count as a duplicate or a conflict here, and as refused if it came in another batch.
+    """
+    for key, copies in groups.items():
+        if len(copies) > 1 and not all(_is_storable(copy) for copy in copies):
+            raise UnstorableError(f"a copy of {key} holds what PostgreSQL refuses")
+
+
+def _is_storable(copy: Copy) -> bool:
+    reading = copy.reading
+    return is_storable(reading.texts) and is_storable(reading.extra) and is_storable(reading.flags)
 
 
 def group(copies: Sequence[Copy]) -> dict[Identity, list[Copy]]:
