@@ -50,6 +50,18 @@ DEVICE_TYPES: dict[str, DeviceType] = {
     device_type.name: device_type
     for device_type in (
         GENERIC,
+        DeviceType(
+            "generic-end-stamped",
+            GENERIC.kinds,
+            "Any device that stamps the end of what its values cover",
+            stamp="end",
+        ),
+        DeviceType(
+            "generic-middle-stamped",
+            GENERIC.kinds,
+            "Any device that stamps the middle of what its values cover",
+            stamp="middle",
+        ),
         DeviceType("environmental-station", ("environmental",), "Air and weather station"),
         DeviceType("sound-meter", ("environmental",), "Sound level meter"),
         DeviceType("traffic-counter", ("traffic",), "Loop, radar or camera that counts traffic"),
