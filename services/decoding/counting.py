@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 
-_DEEPEST = 200
+_DEEPEST = 201
 
 
 def count_readings(convention: str, payload: bytes) -> int | None:
@@ -27,7 +27,7 @@ def _count_native(payload: bytes) -> int | None:
 
 
 def _is_unreadable(content: object) -> bool:
-    """Whether something is nested deeper than 200 or holds half of a surrogate pair."""
+    """Whether something stands deeper than level 201 or holds half of a surrogate pair."""
     level: list[object] = [content]
     for _ in range(_DEEPEST + 1):
         if not level:

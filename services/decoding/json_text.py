@@ -10,30 +10,35 @@ from schemas.reasons import Reason
 
 _TOO_MANY_DIGITS = "number out of range"
 _PLACE = re.compile(r"(.*) at line (\d+) column (\d+)$", re.DOTALL)
-# Texts are matched too, closed or not, so that digits inside of them are left alone and no
-# quotation mark is looked at twice. 309 digits are more than any float can hold.
-_LONG_INTEGER = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|-?\d{310,}+(?![\d.eE])', re.DOTALL)
+# The parser takes integer parts of 4300 digits at most; such numbers are beyond any float. Texts
+# are matched too, closed or not, so that digits inside of them are left alone. No byte is looked at
+# more than twice: nothing here backtracks, and a number is not begun in its middle.
+_LONG_NUMBER = re.compile(
+    rb'"(?:[^"\\]++|\\.)*+"?'
+    rb"|(?<![\d.eE+-])-?\d{4000,}+(?:\.\d++)?(?:[eE][+-]?\d++)?",
+    re.DOTALL,
+)
 
 
 def parse(payload: bytes) -> Any:  # noqa: ANN401 # any JSON value
     """Return the value of a JSON payload, or a ``malformed`` refusal with its byte position.
 
     NaN, Infinity and numbers beyond a float's range come back as such floats: whether they matter
-    depends on where they stand. Of a duplicate key the last one stands. Nesting deeper than 200 is
+    depends on where they stand. Of a duplicate key the last one stands. Nesting deeper than 201 is
     malformed. Takes time proportional to the payload's length.
     """
     try:
         return from_json(payload, allow_inf_nan=True, cache_strings="keys")
     except ValueError as error:
         if _TOO_MANY_DIGITS in str(error):
-            return _parse_without_long_integers(payload)
+            return _parse_without_long_numbers(payload)
         return _malformed(payload, str(error))
 
 
-def _parse_without_long_integers(payload: bytes) -> Any:  # noqa: ANN401
+def _parse_without_long_numbers(payload: bytes) -> Any:  # noqa: ANN401
     try:
         return from_json(
-            _LONG_INTEGER.sub(_as_infinity, payload), allow_inf_nan=True, cache_strings="keys"
+            _LONG_NUMBER.sub(_as_infinity, payload), allow_inf_nan=True, cache_strings="keys"
         )
     except ValueError as error:
         return _malformed(payload, str(error))
@@ -55,7 +60,7 @@ def _malformed(payload: bytes, error: str) -> Refusal:
     what, position = match[1], _position(payload, match)
     if "unicode" in what:
         what, position = "invalid UTF-8", _invalid_utf8(payload, position)
-    return malformed(f"not JSON: {what} at byte {position}", position)
+    return malformed(f"not JSON: {what.replace('EOF', 'ends')} at byte {position}", position)
 
 
 def malformed(detail: str, position: int) -> Refusal:

@@ -35,12 +35,24 @@ def check(  # noqa: PLR0913 # each is a fact that production would have
     ``zone``; with one, any other device is unknown. Lateness needs the device, the future needs
     ``received_at``. A payload longer than ``message_bytes`` is what the gateway would make of it.
     """
-    result = decode(_as_forwarded(topic, payload, received_at, message_bytes))
+    message = _as_forwarded(topic, payload, received_at, message_bytes)
+    return check_message(message, device=device, zone=zone, future_tolerance=future_tolerance)
+
+
+def check_message(
+    message: Message,
+    *,
+    device: Device | None = None,
+    zone: str = "UTC",
+    future_tolerance: timedelta = FUTURE_TOLERANCE,
+) -> dict[str, Any]:
+    """Return the same of a message as the gateway forwarded it, headers included."""
+    result = decode(message)
     if isinstance(result, Decoded):
         for reading in result.readings:
             row = device or Device(reading.device_id, zone=zone)
             known = row if row.device_id == reading.device_id else None
-            judge(reading, known, received_at, future_tolerance)
+            judge(reading, known, message.received_at, future_tolerance)
     return _message(result)
 
 
