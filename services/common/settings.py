@@ -1,24 +1,36 @@
 """Every setting, declared once: environment variables ``CITYTALLY_<NAME>``, all with a default.
 
 Built in ``main`` and passed down. Secrets are read from files, never from variables or arguments.
+What the local stack runs with stands in its state directory, so that other commands find it.
 """
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 Role = Literal["owner", "ingest", "derive", "read", "operate"]
+
+PREFIX = "CITYTALLY_"
+STATE_DIRECTORY = Path(".citytally")
+RUNNING_SETTINGS = "settings.env"
+"""File in the state directory by which the local stack that runs is found."""
 
 
 class Settings(BaseSettings):
     """What an installation may change; each description says what happens when it is wrong."""
 
-    model_config = SettingsConfigDict(env_prefix="CITYTALLY_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     state_directory: Path = Field(
-        default=Path(".citytally"),
+        default=STATE_DIRECTORY,
         description="Data, logs, sockets and secrets of the local stack. Another folder is "
         "another, empty city.",
     )
@@ -136,6 +148,22 @@ class Settings(BaseSettings):
         description="How long before its registration a device's readings are taken by default "
         "(its `data_from`).",
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take arguments first, then the environment, then what the local stack runs with."""
+        del dotenv_settings, file_secret_settings
+        given = init_settings().get("state_directory")
+        directory = given or os.environ.get(f"{PREFIX}STATE_DIRECTORY") or STATE_DIRECTORY
+        running = DotEnvSettingsSource(settings_cls, env_file=Path(directory) / RUNNING_SETTINGS)
+        return init_settings, env_settings, running
 
     def secret(self, account: str) -> str:
         """Return the password of an account from its file."""

@@ -1,0 +1,4 @@
+"""Everything of citytally on one machine: what runs, how it is started, stopped and watched.
+
+Begin reading at ``running``.
+"""
