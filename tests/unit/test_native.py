@@ -1,7 +1,7 @@
 """The native convention beyond its examples: properties, hostile payloads, second counter."""
 
 import json
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -63,10 +63,9 @@ def test_native_like_messages_never_break_the_decoder(kind: str, data: st.DataOb
 def test_decoder_and_contract_refuse_the_same_types(kind: str, data: st.DataObject) -> None:
     payload = as_payload(data.draw(native_objects(kind)))
     [reading] = decoded(payload, kind)
-    refused = reading.refusal is not None and reading.refusal.reason is not Reason.WRONG_DEVICE
-    if refused and reading.refusal and reading.refusal.path == "time":
-        return  # what a time's text says is beyond types
-    assert refused == (not _keeps_contract(kind, payload))
+    if reading.refusal and reading.refusal.path in {"time", "device_id"}:
+        return  # what a time says and whose id it is are beyond types, and the first refusal stands
+    assert (reading.refusal is None) == _keeps_contract(kind, payload)
 
 
 def _keeps_contract(kind: str, payload: bytes) -> bool:
@@ -174,7 +173,7 @@ HOSTILE: dict[str, Any] = {
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_ten_times_the_bytes_take_some_ten_times_as_long(hostile: str) -> None:
-    small, large = (HOSTILE[hostile](size) for size in (100_000, 1_000_000))
+    small, large = (HOSTILE[hostile](size) for size in (50_000, 500_000))
     # Quadratic time would make it a hundredfold; the floor keeps a busy machine's noise out.
     assert _seconds(large) < 40 * max(_seconds(small), 0.02)
 
@@ -186,8 +185,8 @@ def test_ten_megabytes_of_garbage_are_one_malformed_message() -> None:
 
 def _seconds(payload: bytes) -> float:
     message = Message("citytally/v1/environmental/a", payload)
-    start = perf_counter()
+    start = process_time()
     result = decode(message)
-    elapsed = perf_counter() - start
+    elapsed = process_time() - start
     assert not isinstance(result, Undecodable) or result.refusal.reason is Reason.MALFORMED
     return elapsed
