@@ -94,14 +94,16 @@ has_python_environment() {
 
 # One a line: the Debian packages that are missing for what is missing.
 missing_packages() {
-    local package wanted=(mosquitto mosquitto-clients postgresql-15 postgresql-client-15)
+    local package wanted=(make mosquitto mosquitto-clients postgresql-15 postgresql-client-15)
     has_java || wanted+=(openjdk-17-jre-headless)
     has_kafka || wanted+=(maven)
     [ -x "$venv/bin/python" ] || find_python >/dev/null || wanted+=(python3.11 python3-venv)
     has_timescaledb || wanted+=(postgresql-server-dev-15 cmake dpkg-dev build-essential
         debian-archive-keyring libssl-dev libkrb5-dev)
     for package in "${wanted[@]}"; do
-        case "$package" in maven) command -v mvn >/dev/null && continue ;; esac
+        case "$package" in
+        make | maven) command -v "${package/maven/mvn}" >/dev/null && continue ;;
+        esac
         package_installed "$package" || printf '%s\n' "$package"
     done
 }
@@ -198,7 +200,7 @@ build_timescaledb() {
 
 fetch_kafka() {
     mkdir -p "$kafka_lib"
-    mvn -q -B -f "$root/deploy/local/kafka/pom.xml" dependency:copy-dependencies \
+    mvn -q -B -Dstyle.color=never -f "$root/deploy/local/kafka/pom.xml" dependency:copy-dependencies \
         -DoutputDirectory="$kafka_lib"
     touch "$kafka_lib/.complete"
 }

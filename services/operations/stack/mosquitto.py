@@ -36,8 +36,7 @@ max_inflight_messages 0
 max_queued_messages 0
 max_queued_bytes 0
 
-# message_size_limit would acknowledge and drop; max_packet_size cuts off without acknowledging.
-message_size_limit 0
+# message_size_limit (unset) would acknowledge and drop; this cuts off without acknowledging.
 max_packet_size {max_packet_bytes}
 
 # Seconds between two saves; with autosave_on_changes the number would count changes instead, and
