@@ -27,13 +27,6 @@ SERVER_NOT_REACHED = 3
 WRONG_USAGE = 2
 NOT_ALL_PUBLISHED = 1
 
-EPILOG = """\b
-Examples:
-  citytally replay sensor-community recorded/air/
-  citytally replay citypulse recorded/AarhusTrafficData158446.stream.csv --rate 500
-  citytally replay telstra speedtests.csv --shift-to 2026-01-01T00:00:00Z --speed 3600
-"""
-
 
 def replay_command(
     format_name: Annotated[
@@ -65,6 +58,14 @@ def replay_command(
 
     Devices, sites and deployments are registered from the files (origin recorded). The same files
     again store nothing new: every reading counts as a duplicate.
+
+    For example:
+
+    citytally replay sensor-community recorded/air/
+
+    citytally replay citypulse AarhusTrafficData158446.stream.csv --rate 500
+
+    citytally replay telstra speedtests.csv --shift-to 2026-01-01T00:00:00Z --speed 3600
     """
     recording = _read(format_name, files)
     start = _time(shift_to)

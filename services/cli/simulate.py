@@ -17,13 +17,6 @@ SERVER_NOT_REACHED = 3
 WRONG_USAGE = 2
 NOT_ALL_ANSWERED = 1
 
-EPILOG = """\b
-Examples:
-  citytally simulate --for 60
-  citytally simulate --devices 50 --history-days 0 --rate-factor 10 --for 30 --json
-  citytally simulate --seed 7 --late 0.1 --malformed 0.05
-"""
-
 _DEFAULT = Rates()
 _CITY_OF_UP = Plan().seed
 
@@ -77,6 +70,14 @@ def simulate_command(
 
     Devices are registered (origin simulated). The counts at the end are those to hold the ledger
     against; the same seed goes on where it ended.
+
+    For example:
+
+    citytally simulate --for 60
+
+    citytally simulate --devices 50 --history-days 0 --rate-factor 10 --for 30 --json
+
+    citytally simulate --seed 7 --late 0.1 --malformed 0.05
     """
     try:
         rates = Rates(late, duplicate, out_of_order, malformed, future, sentinel, stuck, silent)

@@ -10,11 +10,18 @@ from services.operations.replaying.play import Register
 from services.storage import pool, registry
 from services.storage.failures import UnavailableError, is_unavailable
 
+_NOT_SET_UP = (
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.UndefinedTableError,
+)
+"""A server that answers, without the database, the role or the tables."""
+
 
 def in_database(settings: Settings) -> Register:
     """Return a function that registers items in one transaction of a connection of its own.
 
-    It raises UnavailableError where the database is away.
+    It raises UnavailableError where the database is away or not set up.
     """
 
     async def register(
@@ -25,6 +32,8 @@ def in_database(settings: Settings) -> Register:
     ) -> object:
         try:
             return await _register(settings, devices, sites, deployments)
+        except _NOT_SET_UP as error:
+            raise UnavailableError(f"{error} (`citytally migrate` sets the database up)") from error
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             if is_unavailable(error):
                 raise UnavailableError(f"the database is away: {error}") from error
