@@ -34,12 +34,12 @@ def test_plain_items_are_taken() -> None:
     ],
 )
 def test_a_problem_is_named(item: Device | Site | Deployment, words: str) -> None:
-    with pytest.raises(InvalidRegistryError, match="device|site|deployment") as refused:
+    with pytest.raises(InvalidRegistryError, match=r"device|site|deployment") as refused:
         check(item)
     assert words in str(refused.value)
 
 
 def test_an_unknown_origin_is_told_with_those_there_are() -> None:
     values: dict[str, Any] = {"origin": "guessed", "station_class": "toy"}
-    with pytest.raises(InvalidRegistryError, match="real or simulated or recorded.*regulatory or"):
+    with pytest.raises(InvalidRegistryError, match=r"real or simulated or recorded.*regulatory or"):
         check(Device("a", **values))
