@@ -36,7 +36,11 @@ from services.storage.transactions import store
 from services.storage.writing import Paths
 
 COMMIT_TO_KAFKA_S = 5.0
+COMMIT_TIMEOUT_S = 5.0
 IDLE_CHECK_S = 2.0
+STOP_GRACE_S = 10.0
+"""How long the batch under way may take once told to stop; then it is rolled back, and read again
+by whoever comes next."""
 
 log = structlog.get_logger(__name__)
 
@@ -89,14 +93,32 @@ class Consumer:
         self._topic_id: UUID | None = None
         self._proven_at = 0.0
         self._committed_at = 0.0
+        self._asked_at = 0.0
         self._missed: set[tuple[int, int, int]] = set()
         self._paths = Paths()
         self._backoff = Backoff(first_s=0.1, cap_s=5.0)
         self._tolerance = timedelta(seconds=settings.future_tolerance_s)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until ``stop`` is set; the batch under way is finished first."""
+        """Work until ``stop`` is set; the batch under way is finished first.
+
+        A server that hangs holds up neither: after ``STOP_GRACE_S`` the batch is let go.
+        """
         self._kafka.subscribe([self._settings.raw_topic], listener=self._assignments)
+        working = asyncio.create_task(self._work(stop), name="work")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        _, unfinished = await asyncio.wait({working}, timeout=STOP_GRACE_S)
+        if unfinished:
+            log.warning("the batch under way is let go: a server does not answer")
+            self._database.let_go()
+            working.cancel()
+            await asyncio.wait({working})
+        if not working.cancelled():
+            working.result()
+
+    async def _work(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             self._health.tick()
             try:
@@ -119,11 +141,19 @@ class Consumer:
         records = await self._fetch()
         if records:
             await self._handle(records, stop)
-        elif self._database.idle_for(IDLE_CHECK_S):
-            await self._database.check()
+        else:
+            await self._check_servers()
         self._health.ready()
         self._backoff.reset()
         await self._follow_in_kafka()
+
+    async def _check_servers(self) -> None:
+        """Ask both servers for a sign of life: an empty fetch doesn't tell silence from absence."""
+        if self._database.idle_for(IDLE_CHECK_S):
+            await self._database.check()
+        if time.monotonic() - self._asked_at > IDLE_CHECK_S:
+            await self._identity.ask()
+            self._asked_at = time.monotonic()
 
     def _distrust(self) -> None:
         """Forget what was proven; the next step proves it again."""
@@ -305,8 +335,10 @@ class Consumer:
             if self._place(partition) in assigned
         }
         try:
-            await self._kafka.commit(following)
-        except KafkaError as error:
+            # By itself it goes on trying for as long as Kafka is away.
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await self._kafka.commit(following)
+        except (KafkaError, TimeoutError) as error:
             self._metrics.kafka_commit_failures.inc()
             log.info("Kafka's own offsets stay behind for now", detail=repr(error))
 

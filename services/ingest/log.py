@@ -5,8 +5,8 @@ unread are a gap of known size, a log that was replaced is a new generation and 
 size.
 """
 
-import asyncio
 import hashlib
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from enum import Enum, auto
@@ -15,7 +15,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from services.storage import offsets
 from services.storage.offsets import Position
@@ -128,12 +128,14 @@ class Log:
         for place, position in waiting.items():
             self._prover.seek(place, position.next_offset - 1)
         same: dict[int, bool] = {}
-        async with asyncio.timeout(WITNESS_TIMEOUT_S):
-            while waiting:
-                found = await self._prover.getmany(*waiting, timeout_ms=1000)
-                for place, records in found.items():
-                    if place in waiting:
-                        same[place.partition] = _is_witness(records[0], waiting.pop(place))
+        deadline = time.monotonic() + WITNESS_TIMEOUT_S
+        while waiting:
+            if time.monotonic() > deadline:
+                raise KafkaTimeoutError(f"no record of {sorted(waiting)} came to be compared")
+            found = await self._prover.getmany(*waiting, timeout_ms=1000)
+            for place, records in found.items():
+                if place in waiting:
+                    same[place.partition] = _is_witness(records[0], waiting.pop(place))
         self._prover.unsubscribe()
         return same
 
@@ -177,5 +179,6 @@ async def _book(
     return Position(position.topic, position.generation + 1, position.partition, topic_id, 0, None)
 
 
-LOG_ERRORS = (KafkaError, OffsetOutOfRangeError, TimeoutError)
-"""What proving raises when Kafka can't be asked now: wait and prove again."""
+LOG_ERRORS = (KafkaError,)
+"""What proving raises when Kafka can't be asked now: wait and prove again. A plain TimeoutError is
+the database's."""
