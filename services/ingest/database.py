@@ -18,6 +18,8 @@ from services.storage.queries import query
 SWEEP_MESSAGES = 100
 """Messages of newly registered devices that one sweep replays, so that live data is not held up."""
 
+CLOSE_TIMEOUT_S = 5.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -79,6 +81,10 @@ class Database:
         """Let go of the connection if the database is away; raise what is a mistake of ours."""
         if not is_unavailable(error):
             raise error
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Drop the connection without a goodbye; the server rolls back what was not committed."""
         if self._connection is not None and not self._connection.is_closed():
             self._connection.terminate()
         self._connection = None
@@ -106,6 +112,10 @@ class Database:
         self.used()
 
     async def close(self) -> None:
-        """Close the connection."""
-        if self._connection is not None and not self._connection.is_closed():
-            await self._connection.close(timeout=5)
+        """Close the connection; a server that is away is not waited for."""
+        if self._connection is None or self._connection.is_closed():
+            return
+        try:
+            await self._connection.close(timeout=CLOSE_TIMEOUT_S)
+        except self.away as error:
+            self.require(error)
