@@ -3,7 +3,9 @@
 For replaying, simulating and measuring, where paho's 25 µs a message would be the bottleneck.
 Messages are numbered from 0 in the order given. What it promises:
 
-1. A number is told to ``on_acknowledged`` once, after the broker's PUBACK for it, never before.
+1. A number is told to ``on_acknowledged`` once, after the broker's PUBACK for it, never before,
+   and only if somebody had subscribed: what the broker takes and nobody gets is ``unmatched``
+   (Mosquitto 2.0 that was restarted forgets shared subscriptions until their sessions are back).
 2. At most ``in_flight`` numbers (or fewer, if the broker says so) wait for their PUBACK.
 3. When the connection is lost it is made again, and what had no PUBACK is sent again, oldest first.
 """
@@ -52,11 +54,14 @@ class Publisher:
         self._on_acknowledged = on_acknowledged
         self._waiting: dict[int, bytes] = {}
         self._next = 0
+        # Kept as a number: the first key of a dict whose head was deleted is found by scanning it.
+        self._oldest = 0
         self._progress = asyncio.Event()
         self._connection: _Connection | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.acknowledged = 0
         self.refused = 0
+        self.unmatched = 0
         self.reconnects = 0
 
     async def __aenter__(self) -> Self:
@@ -102,8 +107,7 @@ class Publisher:
         """Wait for room in the window and return how many numbers fit."""
         while True:
             self._raise_if_connection_ended_for_good()
-            oldest = next(iter(self._waiting), self._next)
-            room = self._window - (self._next - oldest)
+            room = self._window - (self._next - self._oldest)
             if room > 0 and (self._connection is None or self._connection.writable.is_set()):
                 return room
             await self._next_progress()
@@ -128,16 +132,18 @@ class Publisher:
             self._connection.send(b"".join(numbered.values()))
 
     def _receive(self, answers: list[packets.Acknowledged]) -> None:
-        oldest = next(iter(self._waiting), self._next)
+        oldest = self._oldest
         numbers = []
         for answer in answers:
             number = oldest + (answer.packet_id - 1 - oldest) % packets.PACKET_IDS
             if self._waiting.pop(number, None) is None:
                 continue
-            if answer.error:
-                self.refused += 1
-            else:
+            if answer.code == 0:
                 numbers.append(number)
+            self.refused += answer.is_refused
+            self.unmatched += answer.is_unmatched
+        while self._oldest < self._next and self._oldest not in self._waiting:
+            self._oldest += 1
         self.acknowledged += len(numbers)
         self._on_acknowledged(numbers)
         self._progress.set()

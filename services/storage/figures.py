@@ -52,3 +52,9 @@ async def read_figures(connection: asyncpg.Connection) -> Figures:
 
 async def _counts(connection: asyncpg.Connection, name: str, key: str) -> dict[str, int]:
     return {row[key]: row["n"] for row in await connection.fetch(query(name))}
+
+
+async def messages_consumed(connection: asyncpg.Connection) -> int:
+    """Return how many messages were consumed or lost, over all logs; the cheapest of questions."""
+    n: int = await connection.fetchval(query("figures.messages_consumed"))
+    return n

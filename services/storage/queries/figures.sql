@@ -18,3 +18,6 @@ select kind, sum(n)::bigint as n from stored_rows group by kind
 
 -- name: unacknowledged_gaps
 select count(*) from offset_gaps where acknowledged_at is null
+
+-- name: messages_consumed
+select coalesce(sum(next_offset - first_offset), 0)::bigint from consumed_offsets

@@ -1,0 +1,65 @@
+"""Under which conditions a figure was measured: machine, versions, settings."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from services.common.settings import Settings
+from services.operations.stack import kafka
+from services.storage.queries import query
+
+LIBRARIES = ("aiokafka", "asyncpg", "paho-mqtt", "pydantic", "uvloop")
+SETTINGS = (
+    "batch_messages", "batch_wait_ms", "gateway_chunk_messages", "gateway_linger_ms",
+    "gateway_in_flight_messages",
+)  # fmt: skip
+
+
+async def conditions(connection: asyncpg.Connection, settings: Settings) -> dict[str, Any]:
+    """Return what a reader needs to compare a figure with another one."""
+    durable = await connection.fetch(query("pool.durability"))
+    return {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "revision": _revision(),
+        "machine": {
+            "cores": os.cpu_count(),
+            "processor": _processor(),
+            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+            "load_before": os.getloadavg()[0],
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "kafka": kafka.VERSION,
+            "postgresql": connection.get_server_version()[0],
+            "timescaledb": await connection.fetchval(query("pool.timescaledb_version")),
+            **{name: version(name) for name in LIBRARIES},
+        },
+        "settings": {name: getattr(settings, name) for name in SETTINGS},
+        "durability": {"mqtt_qos": 1, "kafka_acks": "all"}
+        | {row["name"]: row["setting"] for row in durable},
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _revision() -> str | None:
+    """Return the revision that is measured, None outside of a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],  # noqa: S607 -- whichever git is there
+            cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,102 @@
+"""What processes cost while a run lasts: CPU time, and memory as it went."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+import psutil
+
+SAMPLE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One process with its children: CPU seconds, and resident memory in bytes over the run.
+
+    ``rss_early`` is the median of its second quarter (after warm-up), ``rss_late`` of its last.
+    """
+
+    cpu_s: float
+    rss_early: int
+    rss_late: int
+    rss_peak: int
+
+
+@dataclass
+class Watch:
+    """Watches processes from entering to leaving its context; ``costs`` tells afterwards.
+
+    Pages that a server's processes share are counted once.
+    """
+
+    pids: Mapping[str, int]
+    costs: dict[str, Cost] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        self._before = {name: _cpu_s(pid) for name, pid in self.pids.items()}
+        self._memory: dict[str, list[int]] = {name: [] for name in self.pids}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="watch", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        for name, pid in self.pids.items():
+            self.costs[name] = _cost(_cpu_s(pid) - self._before[name], self._memory[name])
+
+    def _sample(self) -> None:
+        while not self._stop.is_set():
+            for name, pid in self.pids.items():
+                self._memory[name].append(_memory(pid))
+            self._stop.wait(SAMPLE_S)
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU seconds of a process, its children, and those of them that have ended."""
+    total = 0.0
+    for process in _tree(pid):
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue  # ended between the list and the question
+        total += times.user + times.system
+        if process.pid == pid:
+            total += times.children_user + times.children_system
+    return total
+
+
+def _memory(pid: int) -> int:
+    """Resident bytes of a process and its children; what they share counts once.
+
+    From statm, which costs microseconds: exact shares (smaps) of a database with two gigabytes of
+    shared buffers cost a core.
+    """
+    own, shared = 0, 0
+    for process in _tree(pid):
+        try:
+            memory = process.memory_info()
+        except psutil.NoSuchProcess:
+            continue  # ended between the list and the question
+        own += memory.rss - memory.shared
+        shared = max(shared, memory.shared)
+    return own + shared
+
+
+def _cost(cpu_s: float, memory: list[int]) -> Cost:
+    if not memory:
+        return Cost(cpu_s, 0, 0, 0)
+    quarter = max(1, len(memory) // 4)
+    early = sorted(memory[quarter : 2 * quarter] or memory)
+    late = sorted(memory[-quarter:])
+    return Cost(cpu_s, early[len(early) // 2], late[len(late) // 2], max(memory))
