@@ -14,6 +14,7 @@ from services.operations.stack import kafka, mosquitto, ownership, ports, postgr
 from services.operations.stack.kafka import Kafka
 from services.operations.stack.mosquitto import Mosquitto
 from services.operations.stack.postgresql import PostgreSQL
+from services.operations.stack.processes import CommandError, run
 from services.operations.stack.program import Program
 from services.operations.stack.secrets import secret
 from services.operations.stack.supervisor_configuration import SupervisorFiles, configuration
@@ -93,6 +94,11 @@ def test_a_secret_is_made_once_and_is_private(tmp_path: Path) -> None:
     assert (tmp_path / "secrets" / "postgresql").stat().st_mode & 0o777 == 0o600
     names = {path.name for path in (tmp_path / "secrets").iterdir()}
     assert names == {"gateway", "postgresql"}
+
+
+def test_a_command_that_fails_says_what_it_printed(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"sh failed \(3\): no room"):
+        run(["sh", "-c", "echo no room >&2; exit 3"], tmp_path)
 
 
 def test_a_free_port_can_be_listened_on() -> None:

@@ -2,11 +2,11 @@
 
 import os
 import struct
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from services.operations.stack import ports
+from services.operations.stack.processes import run
 from services.operations.stack.program import Program
 
 VERSION = "4.1.1"
@@ -93,7 +93,7 @@ class Kafka:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.configuration_file.write_text(configuration(self), encoding="utf-8")
         if not (self.log_directory / "meta.properties").exists():
-            subprocess.run(format_command(self), check=True, capture_output=True)
+            run(format_command(self), self.directory)
 
     def program(self) -> Program:
         """The process to run."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.operations.stack import ownership
+from services.operations.stack.processes import run
 from services.operations.stack.program import Program
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
@@ -125,7 +126,7 @@ class PostgreSQL:
             password_file = Path(folder) / "password"
             ownership.write_private(password_file, password + "\n", self.user)
             command = ownership.as_user(initdb_command(self, password_file), self.user)
-            subprocess.run(command, check=True, capture_output=True, cwd=self.home)
+            run(command, self.home)
 
 
 def initdb_command(server: PostgreSQL, password_file: Path) -> tuple[str, ...]:

@@ -1,8 +1,10 @@
-"""Processes that end with the one that started them, and waiting until they have."""
+"""Running commands, processes that end with the one that started them, and waiting for the end."""
 
 import signal
+import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import psutil
 
@@ -11,6 +13,29 @@ POLL_SECONDS = 0.02
 
 class StillRunningError(RuntimeError):
     """A process that should have ended has not; the message says which."""
+
+
+class CommandError(RuntimeError):
+    """A command that prepares a server failed; the message is what it printed."""
+
+
+def run(command: Sequence[str], directory: Path) -> None:
+    """Run a command to its end, silently.
+
+    Raises:
+        CommandError: it failed.
+    """
+    result = subprocess.run(
+        command,
+        cwd=directory,
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if result.returncode != 0:
+        name = Path(command[0]).name
+        raise CommandError(f"{name} failed ({result.returncode}): {result.stdout.strip()}")
 
 
 def bound_to_parent(command: tuple[str, ...], death: signal.Signals) -> tuple[str, ...]:
