@@ -1,9 +1,9 @@
 """The loop of ingest: prove, fetch, decode, store. The database is the only commit point.
 
 1. A partition is read only from a position that was proven against the log: on assignment, after
-   every pause, fetch error or replaced log, and each minute.
-2. What was fetched counts only if the topic still is the log that was proven, and only from our
-   offset on, without a hole.
+   every pause, fetch error, restarted broker or replaced log, and each minute.
+2. What was fetched counts only if the topic still stands as it was proven, and only from our offset
+   on, without a hole.
 3. One batch, one transaction. While the database is away the batch is kept, nothing is fetched,
    nothing is refused, and we say not ready.
 4. Whoever finds a partition moved on by another process drops its batch and proves again.
@@ -15,7 +15,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -28,7 +27,7 @@ from services.common.settings import Settings
 from services.ingest.batch import Records, assemble
 from services.ingest.database import Database
 from services.ingest.log import LOG_ERRORS, Log
-from services.ingest.topic_identity import TopicIdentity
+from services.ingest.topic_identity import Standing, TopicIdentity
 from services.storage import offsets
 from services.storage.batches import Batch
 from services.storage.offsets import FencedError, Position
@@ -90,7 +89,7 @@ class Consumer:
         self._assignments = Assignments()
         self._seen_assignments = 0
         self._positions: dict[int, Position] = {}
-        self._topic_id: UUID | None = None
+        self._standing: Standing | None = None
         self._proven_at = 0.0
         self._committed_at = 0.0
         self._asked_at = 0.0
@@ -171,14 +170,14 @@ class Consumer:
         if not assigned:
             self._positions.clear()
             return
-        topic_id = await self._identity.ask()
-        proven = await self._proof.prove(self._database.connection, assigned, topic_id)
+        standing = await self._identity.ask()
+        proven = await self._proof.prove(self._database.connection, assigned, standing)
         for partition, position in proven.items():
             if self._positions.get(partition) != position:
                 self._kafka.seek(self._place(partition), position.next_offset)
         if self._kafka.paused():
             self._kafka.resume(*self._kafka.paused())
-        self._positions, self._topic_id = proven, topic_id
+        self._positions, self._standing = proven, standing
         self._proven_at = time.monotonic()
         self._metrics.proofs.inc()
 
@@ -213,8 +212,8 @@ class Consumer:
         if self._assignments.count != self._seen_assignments:
             self._distrust()
             return {}
-        if await self._identity.ask() != self._topic_id:
-            log.error("another log stands under the topic's name", topic=self._settings.raw_topic)
+        if await self._identity.ask() != self._standing:
+            log.info("the topic stands otherwise than proven", topic=self._settings.raw_topic)
             self._distrust()
             return {}
         return {

@@ -7,7 +7,7 @@ size.
 
 import hashlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 from uuid import UUID
@@ -17,6 +17,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
+from services.ingest.topic_identity import Standing
 from services.storage import offsets
 from services.storage.offsets import Position
 
@@ -70,16 +71,20 @@ class Log:
         self._prover = prover
 
     async def prove(
-        self, connection: asyncpg.Connection, partitions: Collection[int], topic_id: UUID
+        self, connection: asyncpg.Connection, partitions: Collection[int], standing: Standing
     ) -> dict[int, Position]:
         """Return where each partition goes on, with every loss booked.
 
-        1. partitions never seen begin at 0;
-        2. identity, start and end of each log are held against its offset;
-        3. where these agree, the record before the offset is compared;
-        4. what does not agree is booked, and looked at again from where it goes on.
+        1. partitions that a replaced topic has no more are booked, whoever read them;
+        2. partitions never seen begin at 0;
+        3. identity, start and end of each log are held against its offset;
+        4. where these agree, the record before the offset is compared;
+        5. what does not agree is booked, and looked at again from where it goes on.
         """
+        topic_id = standing.topic_id
         known = await offsets.positions(connection, self._topic)
+        for position in _gone(known.values(), standing):
+            await _book(connection, position, Verdict.REPLACED, 0, topic_id)
         new = [partition for partition in partitions if partition not in known]
         if new:
             await offsets.begin(connection, self._topic, new, topic_id)
@@ -141,6 +146,15 @@ class Log:
 
     def _place(self, position: Position) -> TopicPartition:
         return TopicPartition(self._topic, position.partition)
+
+
+def _gone(known: Iterable[Position], standing: Standing) -> list[Position]:
+    """Return the partitions of a former log that its successor lacks."""
+    return [
+        position
+        for position in known
+        if position.partition not in standing.epochs and position.topic_id != standing.topic_id
+    ]
 
 
 def _is_witness(record: ConsumerRecord, position: Position) -> bool:

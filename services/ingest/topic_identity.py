@@ -1,17 +1,21 @@
 """Which log stands under a topic's name right now: Kafka's topic id, which is never given twice.
 
 A client that was paused while a topic was deleted and made again goes on silently in the new log,
-at its old offset. aiokafka speaks Metadata up to version 5, which knows names only; the id came
-with version 10, so that one request is spelled out here with the library's own types.
+at its old offset. So does one whose broker comes back without the end of its log: the id is the
+same then, but not the leader's epoch, or not the connection. aiokafka speaks Metadata up to version
+5, which knows names only; the id came with version 10, so that one request is spelled out here with
+the library's own types.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, ClassVar
 from uuid import UUID
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     AbstractType,
@@ -29,6 +33,7 @@ from services.common.settings import Settings
 _API_KEY = 3
 _VERSION = 12
 _NO_TOPIC_ID = UUID(int=0)
+_REQUEST_TIMEOUT_MS = 10_000
 
 
 class _Uuid(AbstractType):  # type: ignore[misc]  # aiokafka ships no types
@@ -115,17 +120,33 @@ class _MetadataRequest(Request[_MetadataRequestStruct]):  # type: ignore[misc]  
         return request_struct_class([(_NO_TOPIC_ID, self._topic, {})], False, False, {})
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A topic as Kafka knows it. Whatever happens to its log, the next answer is another one.
+
+    ``epochs`` are its partitions with the epoch of each one's leader; ``connection`` counts the
+    connections that were made to ask.
+    """
+
+    topic_id: UUID
+    epochs: Mapping[int, int]
+    connection: int
+
+
 class TopicIdentity:
-    """Asks Kafka for the id of one topic, over a connection of its own."""
+    """Asks Kafka what stands under a topic's name, over a connection of its own."""
 
     def __init__(self, settings: Settings, client_id: str) -> None:
         self._topic = settings.raw_topic
+        self._client_id = client_id
         self._client = AIOKafkaClient(
             bootstrap_servers=settings.kafka_bootstrap,
             client_id=client_id,
             metadata_max_age_ms=10_000,
-            request_timeout_ms=10_000,
+            request_timeout_ms=_REQUEST_TIMEOUT_MS,
         )
+        self._connection: AIOKafkaConnection | None = None
+        self._connections = 0
 
     async def start(self) -> None:
         """Connect; raises ``KafkaError`` when no broker answers."""
@@ -133,16 +154,45 @@ class TopicIdentity:
 
     async def stop(self) -> None:
         """Disconnect."""
+        self._hang_up()
         await self._client.close()
 
-    async def ask(self) -> UUID:
-        """Return the topic's id. Raises ``KafkaError`` when it has none or nobody answers."""
-        node = self._client.get_random_node()
-        if node is None or not await self._client.ready(node):
-            raise KafkaError("no broker of Kafka is reachable")
-        answer = await self._client.send(node, _MetadataRequest(self._topic))
-        error_code, _, topic_id, *_ = answer.topics[0]
+    async def ask(self) -> Standing:
+        """Return how the topic stands. Raises ``KafkaError`` when there is none or no answer."""
+        connection = await self._connected()
+        try:
+            answer = await connection.send(_MetadataRequest(self._topic))
+        except TimeoutError as error:
+            self._hang_up()
+            raise KafkaTimeoutError("Kafka does not answer") from error
+        except KafkaError:
+            self._hang_up()
+            raise
+        error_code, _, topic_id, _, partitions, *_ = answer.topics[0]
         if error_code:
             raise for_code(error_code)(f"topic {self._topic}")
-        found: UUID = topic_id
-        return found
+        epochs = {partition: epoch for _, partition, _, epoch, *_ in partitions}
+        return Standing(topic_id, epochs, self._connections)
+
+    async def _connected(self) -> AIOKafkaConnection:
+        """Return the connection; one that was lost is made again, to any broker, and counted."""
+        if self._connection is not None and self._connection.connected():
+            return self._connection
+        node = self._client.get_random_node()
+        broker = None if node is None else self._client.cluster.broker_metadata(node)
+        if broker is None:
+            raise KafkaConnectionError("no broker of Kafka is known")
+        try:
+            self._connection = await create_conn(
+                broker.host, broker.port, client_id=self._client_id,
+                request_timeout_ms=_REQUEST_TIMEOUT_MS,
+            )  # fmt: skip
+        except OSError as error:
+            raise KafkaConnectionError(f"{broker.host}:{broker.port}: {error}") from error
+        self._connections += 1
+        return self._connection
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
