@@ -60,6 +60,8 @@ class Plan:
     """The item of the whole message, None where readings were refused."""
     of_reading: dict[int, asyncpg.Record]
     """Open items by the position of their reading."""
+    settled: set[int]
+    """Positions whose item is closed: mended, accepted or discarded, not to be done over."""
     closes: list[int] = field(default_factory=list)
     still_open: list[str] = field(default_factory=list)
 
@@ -71,14 +73,15 @@ async def replay_message(
 
     1. lock the message's row, so that two replays take turns;
     2. decode and judge the whole message with today's code and registry;
-    3. store what is sound; what is refused for another reason than before becomes a new item;
+    3. store what is sound, save where an item was closed before; what is refused for another
+       reason than before becomes a new item;
     4. close the items that this settles, and count. What stays as it was counts nothing.
     """
     async with connection.transaction():
         row = await connection.fetchrow(query("quarantine.lock_message"), message_id)
         if row is None:
             raise MendingError(f"there is no quarantined message {message_id}")
-        items = await connection.fetch(query("quarantine.open_items_of"), message_id)
+        items = await connection.fetch(query("quarantine.items_of"), message_id)
         plan = await _plan(connection, settings, row, items, attempt)
         return await _carry_out(connection, plan, attempt) if plan else Replayed()
 
@@ -91,11 +94,13 @@ async def _plan(
     attempt: Attempt,
 ) -> Plan | None:
     """Decode and judge; None where no item is open."""
-    whole = next((item["item_id"] for item in items if item["position"] is None), None)
-    by_position = {item["position"]: item for item in items if item["position"] is not None}
-    if not items:
+    waiting = [item for item in items if item["state"] == "open"]
+    if not waiting:
         return None
-    plan = Plan(Batch(), whole, by_position)
+    whole = next((item["item_id"] for item in waiting if item["position"] is None), None)
+    by_position = {item["position"]: item for item in waiting if item["position"] is not None}
+    settled = {item["position"] for item in items} - {None} - by_position.keys()
+    plan = Plan(Batch(), whole, by_position, settled)
     arrival = _arrival(row, attempt.mended)
     result = decode(_message(arrival))
     match result:
@@ -104,9 +109,9 @@ async def _plan(
             _sort_out(plan, arrival, readings, attempt)
         case Liveness():
             plan.batch.tally.message(arrival, MessageOutcome.LIVENESS)
-            plan.closes += [item["item_id"] for item in items]
+            plan.closes += [item["item_id"] for item in waiting]
         case _:
-            plan.still_open += [result.refusal.reason.value] * len(items)
+            plan.still_open += [result.refusal.reason.value] * len(waiting)
     return plan
 
 
@@ -116,6 +121,8 @@ def _sort_out(plan: Plan, arrival: Arrival, readings: Sequence[Reading], attempt
         plan.batch.tally.message(arrival, MessageOutcome.DECODED)
         plan.closes.append(plan.of_message)
     for reading in readings:
+        if reading.position in plan.settled:
+            continue
         item = plan.of_reading.get(reading.position)
         if attempt.replace_item is not None and (
             item is None or item["item_id"] != attempt.replace_item

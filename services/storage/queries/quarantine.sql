@@ -33,10 +33,10 @@ join quarantine_payloads as p using (digest)
 where m.message_id = $1
 for update of m
 
--- name: open_items_of
-select item_id, source, position, reason, kind, device_id
+-- name: items_of
+select item_id, source, position, reason, kind, device_id, state
 from quarantine_items
-where message_id = $1 and state = 'open'
+where message_id = $1
 order by item_id
 
 -- name: close
@@ -92,3 +92,17 @@ select reason, state, count(*) as n
 from quarantine_items
 group by reason, state
 order by reason, state
+
+-- name: waiting_of
+-- Messages with open items of these devices, oldest first.
+select distinct message_id
+from quarantine_items
+where state = 'open' and device_id = any($1::text[])
+order by message_id
+
+-- name: open_reasons_of
+select reason, count(*) as n
+from quarantine_items
+where state = 'open' and device_id = any($1::text[])
+group by reason
+order by reason
