@@ -10,7 +10,7 @@ PACKET_IDS = 65_535
 DISCONNECT = b"\xe0\x00"
 _CONNACK, _PUBACK, _DISCONNECTED = 0x20, 0x40, 0xE0
 _CLEAN_START, _HAS_PASSWORD, _HAS_USER = 0x02, 0x40, 0x80
-_FIRST_ERROR = 0x80
+_FIRST_ERROR, _NO_SUBSCRIBER = 0x80, 0x10
 _SHORT_PUBACK = 2
 _LENGTH_BYTES = 4
 
@@ -24,10 +24,20 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """PUBACK of one message; ``error`` is the broker's reason code if it refused, else 0."""
+    """PUBACK of one message with the broker's reason code."""
 
     packet_id: int
-    error: int
+    code: int
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the broker did not take it: not allowed, over a quota."""
+        return self.code >= _FIRST_ERROR
+
+    @property
+    def is_unmatched(self) -> bool:
+        """Whether the broker took it and nobody had subscribed: it is gone."""
+        return self.code == _NO_SUBSCRIBER
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +114,7 @@ def _packet(kind: int, body: bytes) -> Packet | None:
     try:
         if kind == _PUBACK:
             code = 0 if len(body) == _SHORT_PUBACK else body[2]
-            return Acknowledged((body[0] << 8) | body[1], code if code >= _FIRST_ERROR else 0)
+            return Acknowledged((body[0] << 8) | body[1], code)
         if kind == _CONNACK:
             return _connack(body)
         if kind == _DISCONNECTED:

@@ -9,9 +9,11 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import MQTTErrorCode
 
 from services.common.mqtt import keep_alive_by_tcp
+from services.common.publish_packets import DISCONNECT
 
 # Packets read before Kafka's sockets get their turn.
 _PACKETS_A_TURN = 200
+_DISCARD_BYTES = 256 * 1024
 
 
 class Connection:
@@ -37,6 +39,7 @@ class Connection:
         self._socket: socket.socket | None = None
         self._reads = False
         self._may_read = True
+        self._written = asyncio.Event()
         client.on_socket_open = self._on_open
         client.on_socket_close = self._on_close
         client.on_socket_register_write = self._on_wants_to_write
@@ -60,6 +63,30 @@ class Connection:
         self._pause_reading()
         self._loop.remove_writer(self._socket)
         self._socket = None
+
+    async def finish(self) -> None:
+        """Close the connection so that the broker reads all that it was sent.
+
+        Closing a socket with unread data resets it, and acknowledgements that the broker had not
+        read yet would be lost: so say goodbye, close one half, and read to the end.
+        """
+        if self._client.want_write():
+            self._written.clear()
+            await self._written.wait()
+        sock = self._socket
+        self.release()
+        if sock is not None:
+            await self._loop.sock_sendall(sock, DISCONNECT)
+            sock.shutdown(socket.SHUT_WR)
+            await self._read_to_the_end(sock)
+            self._client.loop_read()
+
+    async def _read_to_the_end(self, sock: socket.socket) -> None:
+        try:
+            while await self._loop.sock_recv(sock, _DISCARD_BYTES):
+                pass
+        except ConnectionResetError:
+            return  # the broker closed with data on its way to us, which comes again
 
     def _pause_reading(self) -> None:
         if self._reads and self._socket is not None:
@@ -102,6 +129,7 @@ class Connection:
             self._loop.add_writer(self._socket, self._write)
 
     def _on_has_written(self, _client: Client, _userdata: object, _sock: object) -> None:
+        self._written.set()
         if self._socket is not None:
             self._loop.remove_writer(self._socket)
 

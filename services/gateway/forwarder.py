@@ -57,6 +57,9 @@ class Forwarder:
         self.in_flight = 0
         self.in_flight_size = 0
         self.settled = 0
+        # Asked for at each scrape, so that what waits uncounted in chunks is seen as well.
+        metrics.in_flight.set_function(lambda: self.in_flight)
+        metrics.in_flight_bytes.set_function(lambda: self.in_flight_size)
 
     @property
     def is_full(self) -> bool:
@@ -128,7 +131,6 @@ class Forwarder:
         self.settled += len(chunk.messages)
         self._places.release()
         self._metrics.forwarded.inc(len(chunk.messages))
-        self._show_in_flight()
         if self.in_flight == 0:
             self._idle.set()
         self._on_room()
@@ -142,8 +144,3 @@ class Forwarder:
             sum(message.is_marked_duplicate for message in chunk.messages)
         )
         self._metrics.oversize.inc(sum(message.note is not None for message in chunk.messages))
-        self._show_in_flight()
-
-    def _show_in_flight(self) -> None:
-        self._metrics.in_flight.set(self.in_flight)
-        self._metrics.in_flight_bytes.set(self.in_flight_size)

@@ -88,7 +88,8 @@ class Gateway:
             async with asyncio.timeout(self._settings.gateway_drain_s):
                 await self.forwarder.drained()
                 await self.subscriber.disconnect()
-        except TimeoutError:
+        except OSError as error:  # TimeoutError is one
+            log.warning("not drained", error=repr(error), in_flight=self.forwarder.in_flight)
             return False
         return True
 
@@ -99,19 +100,23 @@ class Gateway:
         self.subscriber.resume_reading()
 
     async def _watch_kafka(self) -> None:
-        """Ask Kafka for the topic every few seconds, so that readiness holds without traffic."""
+        """Ask Kafka for the topic every few seconds: readiness and partitions without traffic."""
         while True:
             self._readiness.say("kafka", await self._probe())
             await asyncio.sleep(_PROBE_EVERY_S)
 
     async def _probe(self) -> str | None:
+        client, topic = self._producer.client, self._settings.raw_topic
+        client.add_topic(topic)
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_S):
-                cluster = await self._producer.client.fetch_all_metadata()
-        except (KafkaError, TimeoutError) as error:
-            return f"no answer: {type(error).__name__}"
-        if cluster.partitions_for_topic(self._settings.raw_topic) is None:
-            return f"no topic {self._settings.raw_topic}"
+                answers = await client.force_metadata_update()
+        except TimeoutError:
+            return f"no answer within {_PROBE_TIMEOUT_S:.0f} s"
+        if not answers:
+            return "no answer"
+        if client.cluster.partitions_for_topic(topic) is None:
+            return f"no topic {topic}"
         return None
 
 

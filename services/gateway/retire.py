@@ -31,13 +31,14 @@ class SlotInUseError(Exception):
 
 
 async def retire(
-    settings: Settings, slot: str, *, settle_s: float = 6.0, quiet_s: float = 2.0
+    settings: Settings, slot: str, *, settle_s: float = 4.0, quiet_s: float = 2.0
 ) -> Retired:
     """Drain a slot's session into Kafka and end it.
 
     1. Take the session over, as a second gateway of that name would.
     2. Forward for ``settle_s``: a gateway that still runs takes its session back within two
-       seconds, by which it is known to run (SlotInUseError).
+       seconds, by which it is known to run (SlotInUseError; Mosquitto 2.0 does not say who took a
+       session, so any loss of the connection counts).
     3. Leave the shared subscriptions, so that the broker gives the slot nothing new. If it was the
        last slot, messages go nowhere from here on until another gateway is started.
     4. Forward until nothing has come for ``quiet_s`` and all of it is acknowledged.
@@ -71,7 +72,7 @@ async def _drain_and_end(
     if had_session:
         settle_s, quiet_s = waits
         await _hold(gateway, slot, _after(settle_s))
-        await subscriber.unsubscribe(subscriptions(settings))
+        await _leave(gateway, slot, subscriptions(settings))
         await _hold(gateway, slot, _quiet(gateway, quiet_s))
     await subscriber.disconnect(end_session=True)
     return Retired(slot, had_session, forwarder.settled)
@@ -88,12 +89,23 @@ async def _connected(gateway: Gateway, health: Health) -> None:
 async def _hold(gateway: Gateway, slot: str, is_over: Callable[[], bool]) -> None:
     """Forward until it is over, and give way to a gateway that wants its slot back."""
     while not is_over():
-        if gateway.subscriber.takeovers:
-            raise SlotInUseError(
-                f"{slot} is in use: a running gateway took its session back. Stop that gateway, "
-                "then retire its slot"
-            )
+        if gateway.subscriber.losses:
+            raise _in_use(slot)
         await asyncio.sleep(_LOOK_EVERY_S)
+
+
+async def _leave(gateway: Gateway, slot: str, filters: tuple[str, ...]) -> None:
+    try:
+        await gateway.subscriber.unsubscribe(filters)
+    except ConnectionResetError as error:
+        raise _in_use(slot) from error
+
+
+def _in_use(slot: str) -> SlotInUseError:
+    return SlotInUseError(
+        f"{slot} is in use: its session was taken back, as a running gateway does. Stop that "
+        "gateway, then retire its slot"
+    )
 
 
 def _after(seconds: float) -> Callable[[], bool]:

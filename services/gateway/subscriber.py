@@ -1,6 +1,7 @@
 """The slot's MQTT session: connected, subscribed, read, and acknowledged by hand."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import structlog
@@ -20,9 +21,9 @@ from services.gateway.messages import Chunk, Message, flags_of
 log = structlog.get_logger(__name__)
 
 _SHARE = "citytally"
-_TAKEN_OVER = 0x8E
-# Long enough not to fight a second gateway of this name, short enough for `retire` to see it.
-_AFTER_TAKEOVER_S = 2.0
+_STANDS_AFTER_S = 10.0
+# Short: what comes to a restarted Mosquitto 2.0 before its sessions have subscribed again is lost.
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 0.02, 2.0
 _ANSWER_TIMEOUT_S = 10.0
 _LARGEST_WINDOW = 65_535
 
@@ -69,22 +70,21 @@ class Subscriber:
         self.generation = 0
         self.received = 0
         self.session_was_present = False
-        self._taken_over = False
-        self.takeovers = 0
+        self.losses = 0
+        self._is_ending = False
 
     async def run(self) -> None:
-        """Connect and stay connected until cancelled."""
-        backoff = Backoff()
-        while True:
+        """Connect and stay connected until cancelled or told to disconnect."""
+        backoff = Backoff(_FIRST_DELAY_S, _LONGEST_DELAY_S)
+        while not self._is_ending:
             try:
                 await self._connect()
             except (OSError, mqtt.BrokerRefusedError) as error:
                 self._report(f"no connection: {error}")
             else:
-                backoff.reset()
-                await self._lost.wait()
+                await self._stand(backoff)
             self._connection.release()
-            await (asyncio.sleep(_AFTER_TAKEOVER_S) if self._taken_over else backoff.wait())
+            await backoff.wait()
 
     def acknowledge(self, chunk: Chunk) -> None:
         """Acknowledge a chunk's messages if the connection that they came on still stands."""
@@ -115,15 +115,34 @@ class Subscriber:
             await self._answer
 
     async def disconnect(self, *, end_session: bool = False) -> None:
-        """Say goodbye after all acknowledgements; the session stays unless it is to end."""
+        """Say goodbye after all acknowledgements; the session stays unless it is to end.
+
+        Raises TimeoutError and OSError when the connection does not let us.
+        """
+        self._is_ending = True
         if not self.connected.is_set():
             return
-        properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call] # paho's
-        if end_session:
-            properties.SessionExpiryInterval = 0
-        self._client.disconnect(properties=properties)
         async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            if end_session:
+                self._end_session()
+            else:
+                await self._connection.finish()
             await self._lost.wait()
+
+    def _end_session(self) -> None:
+        properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call] # paho's
+        properties.SessionExpiryInterval = 0
+        self._client.disconnect(properties=properties)
+
+    async def _stand(self, backoff: Backoff) -> None:
+        """Return when the connection is lost; one that stood for a while forgives the former.
+
+        Two gateways of one name take the session from each other: they do so ever more slowly.
+        """
+        since = time.monotonic()
+        await self._lost.wait()
+        if time.monotonic() - since > _STANDS_AFTER_S:
+            backoff.reset()
 
     def _new_client(self) -> Client:
         client = mqtt.subscriber(self._settings, self._slot)
@@ -223,12 +242,11 @@ class Subscriber:
         _properties: Properties | None,
     ) -> None:
         self.connected.clear()
-        self._taken_over = code.value == _TAKEN_OVER
-        if self._taken_over:
-            self.takeovers += 1
-            self._report(f"another client took the session of {self._slot} over")
-        else:
-            self._report(f"connection lost: {code}")
+        self.losses += 1
+        self._report(
+            f"connection lost: {code} (again and again: another client uses the name "
+            f"{mqtt.client_id(self._slot)})"
+        )
         self._answer_with(ConnectionResetError(str(code)))
         self._lost.set()
 
