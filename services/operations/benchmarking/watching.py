@@ -1,5 +1,6 @@
 """What processes cost while a run lasts: CPU time, and memory as it went."""
 
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -55,9 +56,10 @@ class Watch:
 
 
 def _tree(pid: int) -> list[psutil.Process]:
+    """A process and its children; of our own, only itself: the servers are children of ours."""
     try:
         root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
+        return [root] if pid == os.getpid() else [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
 
@@ -71,7 +73,7 @@ def _cpu_s(pid: int) -> float:
         except psutil.NoSuchProcess:
             continue  # ended between the list and the question
         total += times.user + times.system
-        if process.pid == pid:
+        if process.pid == pid != os.getpid():
             total += times.children_user + times.children_system
     return total
 
