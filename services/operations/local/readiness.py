@@ -14,12 +14,11 @@ def reason_not_ready(layout: Layout, name: str) -> str | None:
     server = layout.servers().get(name)
     if server is not None:
         return None if server.is_ready() else "does not answer"
-    return service_reason(layout.health_ports()[name])
+    return reason_of(ask(layout.health_ports()[name], "/readyz"))
 
 
-def service_reason(port: int) -> str | None:
-    """Ask a service's ``/readyz``."""
-    body = ask(port, "/readyz")
+def reason_of(body: bytes | None) -> str | None:
+    """Read the answer of a service's ``/readyz``."""
     if body is None:
         return "does not answer"
     reason: str | None = json.loads(body)["reason"]

@@ -1,0 +1,1 @@
+"""What the platform does right now, at a glance: begin reading at ``overview``."""
