@@ -110,3 +110,19 @@ order by reason
 
 -- name: count
 select origin, count(*) as n from current_devices group by origin order by origin
+
+-- name: current
+select device_id, device_type, name, owner, licence, station_class, origin, data_from,
+       expected_from
+from current_devices
+where device_id = any($1::text[])
+
+-- name: current_sites
+select site_id, name, latitude, longitude, altitude_m, area, road_segment
+from current_sites
+where site_id = any($1::text[])
+
+-- name: current_deployments
+select device_id, part, site_id, height_m, exposure, expected_interval_s, schedule, firmware
+from current_deployments
+where device_id = any($1::text[])
