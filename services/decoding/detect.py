@@ -53,7 +53,7 @@ def _decode(message: Message, facts: Facts, conventions: Sequence[Convention]) -
 
 def _withheld(message: Message) -> Undecodable:
     if message.oversize is not None:
-        detail = f"the gateway forwarded no payload: {message.oversize}"
+        detail = f"a payload of {message.oversize} bytes is too large: the gateway left it out"
     else:
         detail = f"Kafka refused the payload: {message.refused}"
     return Undecodable(None, Refusal(Reason.TOO_LARGE, detail))

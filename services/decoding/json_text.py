@@ -9,6 +9,7 @@ from schemas.messages import Refusal
 from schemas.reasons import Reason
 
 _TOO_MANY_DIGITS = "number out of range"
+_LONE_SURROGATE = {"lone leading surrogate in hex escape", "unexpected end of hex escape"}
 _PLACE = re.compile(r"(.*) at line (\d+) column (\d+)$", re.DOTALL)
 # The parser takes integer parts of 4300 digits at most; such numbers are beyond any float. Texts
 # are matched too, closed or not, so that digits inside of them are left alone. No byte is looked at
@@ -60,6 +61,8 @@ def _malformed(payload: bytes, error: str) -> Refusal:
     what, position = match[1], _position(payload, match)
     if "unicode" in what:
         what, position = "invalid UTF-8", _invalid_utf8(payload, position)
+    if what in _LONE_SURROGATE:
+        what = "half of a surrogate pair, which is no character,"
     return malformed(f"not JSON: {what.replace('EOF', 'ends')} at byte {position}", position)
 
 
