@@ -1,15 +1,18 @@
 """The registry: which devices there are, where they stood, and since when. Append-only."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import asyncpg
 
 from schemas.channels import KINDS
 from schemas.registry import Deployment, Device, Site, check
 from services.storage.queries import query
+
+Item = TypeVar("Item")
 
 CHANGED = "citytally_registry"
 """The channel on which PostgreSQL notifies of a changed registry."""
@@ -42,6 +45,7 @@ async def register(
         for item in group:
             check(item)
     async with connection.transaction():
+        await connection.execute(query("registry.one_at_a_time"))
         added = await _add_devices(connection, devices, timedelta(days=accept_past_days))
         return Registered(
             new_devices=sum(row["is_new"] for row in added),
@@ -66,7 +70,7 @@ async def _add_devices(
             d.data_from,
             d.expected_from,
         )
-        for d in _once(devices, "device_id")
+        for d in _once(devices, attrgetter("device_id"))
     ]
     if not rows:
         return []
@@ -76,7 +80,7 @@ async def _add_devices(
 async def _add_sites(connection: asyncpg.Connection, sites: Sequence[Site]) -> int:
     rows = [
         (s.site_id, s.name, s.latitude, s.longitude, s.altitude_m, s.area, s.road_segment)
-        for s in _once(sites, "site_id")
+        for s in _once(sites, attrgetter("site_id"))
     ]
     return await _insert(connection, "registry.add_sites", rows)
 
@@ -97,7 +101,7 @@ async def _add_deployments(
             d.schedule,
             d.firmware,
         )
-        for d in deployments
+        for d in _once(deployments, attrgetter("device_id", "part", "valid_from"))
     ]
     return await _insert(connection, "registry.add_deployments", rows)
 
@@ -115,9 +119,9 @@ def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _once(items: Sequence[Any], key: str) -> list[Any]:
+def _once(items: Sequence[Item], key: Callable[[Item], object]) -> list[Item]:
     """The last of several items of one name stands."""
-    return list({getattr(item, key): item for item in items}.values())
+    return list({key(item): item for item in items}.values())
 
 
 async def judged_by(

@@ -1,5 +1,6 @@
 """Readings, messages and batches for tests of storage, as ingest would make them."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -119,6 +120,14 @@ async def connected(
         yield connection
     finally:
         connection.terminate()
+
+
+async def waiting(watcher: asyncpg.Connection, writer: asyncpg.Connection) -> None:
+    """Return when a connection waits for another one's transaction."""
+    asked = "select exists (select from pg_locks where pid = $1 and not granted)"
+    async with asyncio.timeout(10):
+        while not await watcher.fetchval(asked, writer.get_server_pid()):
+            await asyncio.sleep(0.01)  # PostgreSQL notifies nobody of a lock that is waited for
 
 
 async def begin(connection: asyncpg.Connection, *logs: Log) -> None:

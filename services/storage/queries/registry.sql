@@ -1,11 +1,16 @@
+-- name: one_at_a_time
+-- Two registrations at once would both compare with what stood before either of them.
+select pg_advisory_xact_lock(hashtext('citytally registry'))
+
 -- name: add_devices
 -- A version where the device is new or differs from what is current. The first version holds from
 -- the beginning of time, so that readings older than the registration find it; a later one from
--- now. data_from only ever moves back by this way: what was once taken stays welcome.
+-- now, or from when the version before it does: a registration that waited for another one began
+-- earlier. data_from only ever moves back by this way: what was once taken stays welcome.
 insert into devices (device_id, valid_from, device_type, name, owner, licence, station_class,
                      origin, data_from, expected_from)
 select w.device_id,
-       case when c.device_id is null then '-infinity' else now() end,
+       case when c.device_id is null then '-infinity' else greatest(now(), c.valid_from) end,
        w.device_type, w.name, w.owner, w.licence, w.station_class, w.origin,
        least(w.data_from, c.data_from, case when w.data_from is null and c.device_id is null
                                             then now() - $10::interval end),
@@ -15,7 +20,12 @@ from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text
             $8::timestamptz[], $9::timestamptz[])
     as w (device_id, device_type, name, owner, licence, station_class, origin, data_from,
           expected_from)
-left join current_devices as c using (device_id)
+left join lateral (
+    select * from devices as d
+    where d.device_id = w.device_id
+    order by d.valid_from desc, d.stored_at desc
+    limit 1
+) as c on true
 where c.device_id is null
    or (w.device_type, w.name, w.owner, w.licence, w.station_class, w.origin)
       is distinct from
@@ -27,12 +37,18 @@ returning device_id, valid_from = '-infinity' as is_new
 
 -- name: add_sites
 insert into sites (site_id, valid_from, name, latitude, longitude, altitude_m, area, road_segment)
-select w.site_id, case when c.site_id is null then '-infinity' else now() end,
+select w.site_id,
+       case when c.site_id is null then '-infinity' else greatest(now(), c.valid_from) end,
        w.name, w.latitude, w.longitude, w.altitude_m, w.area, w.road_segment
 from unnest($1::text[], $2::text[], $3::float8[], $4::float8[], $5::float8[], $6::text[],
             $7::text[])
     as w (site_id, name, latitude, longitude, altitude_m, area, road_segment)
-left join current_sites as c using (site_id)
+left join lateral (
+    select * from sites as s
+    where s.site_id = w.site_id
+    order by s.valid_from desc, s.stored_at desc
+    limit 1
+) as c on true
 where c.site_id is null
    or (w.name, w.latitude, w.longitude, w.altitude_m, w.area, w.road_segment)
       is distinct from
@@ -48,15 +64,18 @@ from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamp
             $6::float8[], $7::text[], $8::float8[], $9::text[], $10::text[])
     as w (device_id, part, site_id, valid_from, valid_to, height_m, exposure, expected_interval_s,
           schedule, firmware)
-where not exists (
-    select from deployments as d
+left join lateral (
+    select * from deployments as d
     where d.device_id = w.device_id and d.part = w.part and d.valid_from = w.valid_from
-      and (d.site_id, d.valid_to, d.height_m, d.exposure, d.expected_interval_s, d.schedule,
-           d.firmware)
-          is not distinct from
-          (w.site_id, w.valid_to, w.height_m, w.exposure, w.expected_interval_s, w.schedule,
-           w.firmware)
-)
+    order by d.stored_at desc
+    limit 1
+) as c on true
+where c.device_id is null
+   or (w.site_id, w.valid_to, w.height_m, w.exposure, w.expected_interval_s, w.schedule,
+       w.firmware)
+      is distinct from
+      (c.site_id, c.valid_to, c.height_m, c.exposure, c.expected_interval_s, c.schedule,
+       c.firmware)
 order by w.device_id, w.part, w.valid_from
 
 -- name: judged_by_all
@@ -77,7 +96,10 @@ select d.device_id, d.device_type, d.name, d.origin, d.station_class, d.data_fro
        d.expected_from, s.area, s.name as site
 from current_devices as d
 left join lateral (
-    select site_id from current_deployments as p where p.device_id = d.device_id limit 1
+    select site_id from current_deployments as p
+    where p.device_id = d.device_id and (p.valid_to is null or p.valid_to > now())
+    order by p.part
+    limit 1
 ) as p on true
 left join current_sites as s using (site_id)
 where ($1::text is null or d.origin = $1) and ($2::text is null or d.device_type = $2)
