@@ -1,6 +1,7 @@
 """Drives a paho client's socket from the event loop, and leaves it unread when told to."""
 
 import asyncio
+import select
 import socket
 from collections.abc import Callable
 from typing import cast
@@ -55,6 +56,14 @@ class Connection:
         """Read no more on any connection."""
         self._may_read = False
         self._pause_reading()
+
+    def is_closed_by_peer(self) -> bool:
+        """Whether the broker has closed a connection that is left unread, and so unnoticed."""
+        if self._socket is None or self._reads:
+            return False
+        poller = select.poll()
+        poller.register(self._socket, select.POLLRDHUP)
+        return bool(poller.poll(0))
 
     def release(self) -> None:
         """Take the socket out of the event loop; called in its thread before paho closes it."""

@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 _SHARE = "citytally"
 _STANDS_AFTER_S = 10.0
+_LOOK_EVERY_S = 0.5
 # Short: what comes to a restarted Mosquitto 2.0 before its sessions have subscribed again is lost.
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.02, 2.0
 _ANSWER_TIMEOUT_S = 10.0
@@ -62,7 +63,11 @@ class Subscriber:
         self._metrics = metrics
         self._client = self._new_client()
         self._connection = Connection(
-            self._client, lambda: self.received, has_room, metrics.paused.inc
+            self._client,
+            lambda: self.received,
+            # The broker's answer to CONNECT is read whether there is room or not.
+            lambda: has_room() or not self.connected.is_set(),
+            metrics.paused.inc,
         )
         self._answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lost = asyncio.Event()
@@ -140,9 +145,23 @@ class Subscriber:
         Two gateways of one name take the session from each other: they do so ever more slowly.
         """
         since = time.monotonic()
-        await self._lost.wait()
+        while not self._lost.is_set():
+            await self._look_for(_LOOK_EVERY_S)
         if time.monotonic() - since > _STANDS_AFTER_S:
             backoff.reset()
+
+    async def _look_for(self, seconds: float) -> None:
+        """Wait for the loss of the connection, and cause it if the broker has gone unnoticed.
+
+        A broker that came back must not wait for room here: until its session has subscribed
+        again, Mosquitto 2.0 throws away what it acknowledges.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                await self._lost.wait()
+        except TimeoutError:
+            if self._connection.is_closed_by_peer():
+                self._client.disconnect()
 
     def _new_client(self) -> Client:
         client = mqtt.subscriber(self._settings, self._slot)
@@ -154,13 +173,12 @@ class Subscriber:
         return client
 
     async def _connect(self) -> None:
-        """Open a connection and return when it is subscribed."""
+        """Open a connection and return when the broker has accepted it."""
         loop = asyncio.get_running_loop()
         self._answer, self._lost = loop.create_future(), asyncio.Event()
         await loop.run_in_executor(None, self._open)
         async with asyncio.timeout(_ANSWER_TIMEOUT_S):
             await self._answer
-        self._report(None)
 
     def _open(self) -> None:
         window = min(self._settings.gateway_in_flight_messages, _LARGEST_WINDOW)
@@ -188,11 +206,13 @@ class Subscriber:
         self.connected.set()
         self._metrics.connections.inc()
         log.info("connected", generation=self.generation, session=flags.session_present)
+        self._answer_with(None)
         if self._filters:
+            self._report("subscribing")
             options = SubscribeOptions(qos=1, retainAsPublished=True)
             self._client.subscribe([(_shared(each), options) for each in self._filters])
         else:
-            self._answer_with(None)
+            self._report(None)
 
     def _on_subscribe(
         self,
@@ -207,11 +227,7 @@ class Subscriber:
             for name, code in zip(self._filters, codes, strict=True)
             if code.is_failure
         ]
-        if refused:
-            self._client.disconnect()
-            self._answer_with(mqtt.BrokerRefusedError(f"subscription refused: {refused}"))
-        else:
-            self._answer_with(None)
+        self._report(f"subscription refused: {', '.join(refused)}" if refused else None)
 
     def _on_unsubscribe(
         self,

@@ -43,6 +43,16 @@ def own_mosquitto(new_mosquitto: NewMosquitto, kafka: KafkaServer) -> Iterator[G
 
 
 @pytest.fixture
+def own_servers(
+    new_mosquitto: NewMosquitto, new_kafka: NewKafka
+) -> Iterator[tuple[Gateways, KafkaServer]]:
+    """Room for gateways both of whose servers may be hurt."""
+    kafka = new_kafka()
+    with gateways(new_mosquitto(), kafka) as made:
+        yield made, kafka
+
+
+@pytest.fixture
 def two_partitions(mosquitto: MosquittoServer, kafka: KafkaServer) -> Iterator[Gateways]:
     with gateways(mosquitto, kafka, partitions=2) as made:
         yield made
@@ -228,6 +238,25 @@ async def test_in_flight_and_memory_are_bounded_while_kafka_hangs(
     kafka.resume()
     await gateway.until("acknowledged_messages_total", 100_000)
     assert set(await room.numbers()) == set(range(100_000))
+
+
+async def test_a_broker_restarted_while_kafka_hangs_and_the_gateway_is_full(
+    own_servers: tuple[Gateways, KafkaServer],
+) -> None:
+    """It subscribes again at once, full or not: what comes meanwhile is queued, not lost."""
+    room, kafka = own_servers
+    gateway = room.start(gateway_in_flight_messages=500)
+    kafka.pause()
+    await room.publish(room.messages(range(3000)))
+    await gateway.until("in_flight_messages", 500)
+    await asyncio.to_thread(room.mosquitto.restart)
+    await gateway.until("mqtt_connections_total", 2)
+    await asyncio.sleep(0.2)
+    await room.publish(room.messages(range(3000, 4000)))
+    kafka.resume()
+    await gateway.until("acknowledged_messages_total", 4000)
+    assert set(await room.numbers()) == set(range(4000))
+    await asyncio.to_thread(gateway.wait_ready, 10)
 
 
 async def test_added_partitions_are_used(two_partitions: Gateways) -> None:
