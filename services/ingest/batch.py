@@ -1,22 +1,46 @@
-"""Kafka records in, one batch for the database out: decoded, judged, counted."""
+"""Kafka records in, one batch for the database out: decoded, judged, counted.
 
+Two ways lead there. What is plain goes as columns (`decoding.columns`), hundreds of messages at
+once; everything else is decoded and judged one after the other. Both end in the same counts.
+"""
+
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import asyncpg
 from aiokafka import ConsumerRecord
 
 from schemas.messages import Decoded, Liveness, Message, Reading, Result
 from schemas.outcomes import MessageOutcome
+from services.decoding import columns
+from services.decoding.columns import Columns, Route
 from services.decoding.detect import decode_batch
 from services.decoding.judging import judge
 from services.ingest.devices import Devices
 from services.ingest.log import witness_of
-from services.storage.batches import Arrival, Batch, Copy, Refused, Span, hour_of
+from services.storage.batches import (
+    Arrival,
+    Batch,
+    Copy,
+    Messages,
+    Packed,
+    Refused,
+    Row,
+    Span,
+    hour_of,
+)
 from services.storage.offsets import Position
 
 Records = Mapping[int, Sequence[ConsumerRecord]]
 """Records by partition, offsets without a hole."""
+
+QOS_0 = ("qos", b"0")
+PLAIN_HEADERS = 5
+"""What the gateway adds to every message; one more says why a payload is missing."""
+HOUR_MS = 3_600_000
 
 
 async def assemble(
@@ -28,17 +52,132 @@ async def assemble(
 ) -> Batch:
     """Turn records into a batch.
 
-    1. decode every message; 2. look up the devices that nobody knows yet; 3. judge every reading;
-    4. count: what decoding yielded before any write, messages by outcome.
+    1. read what is plain as columns; 2. decode the rest message by message; 3. look up the devices
+    that nobody knows yet; 4. judge every reading of the rest; 5. count: what decoding yielded
+    before any write, messages by outcome.
     """
-    arrivals = _arrivals(records, positions)
+    incoming = Incoming(records, positions, devices, future_tolerance)
+    batch = Batch(spans=_spans(records, positions), messages=incoming.messages)
+    found, left = incoming.read_columns()
+    _take_columns(batch, found)
+    _count_decoded(batch, incoming.count - len(left), set(left))
+    arrivals = [incoming.arrival(index) for index in left]
     results = decode_batch([_message(arrival) for arrival in arrivals])
     await devices.look_up(connection, _device_ids(results))
-    batch = Batch(spans=_spans(records, positions))
-    _count_qos0(batch, records, positions)
     for arrival, result in zip(arrivals, results, strict=True):
         take(batch, arrival, result, devices, future_tolerance)
+    _count_qos0(batch, records, positions)
     return batch
+
+
+@dataclass
+class Incoming:
+    """The records of a batch as one list, in the order of partition and offset."""
+
+    by_partition: Records
+    positions: Mapping[int, Position]
+    devices: Devices
+    future_tolerance: timedelta
+
+    @cached_property
+    def records(self) -> list[ConsumerRecord]:
+        """All records."""
+        return [
+            record
+            for partition in sorted(self.by_partition)
+            for record in self.by_partition[partition]
+        ]
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.records)
+
+    @cached_property
+    def messages(self) -> Messages:
+        """Where each stands, and under which source and hour of receipt it is counted."""
+        records = self.records
+        keys: dict[tuple[int, int], int] = {}
+        books = [
+            keys.setdefault((record.partition, record.timestamp // HOUR_MS), len(keys))
+            for record in records
+        ]
+        return Messages(
+            [record.partition for record in records],
+            [record.offset for record in records],
+            [record.timestamp * 1000 for record in records],
+            books,
+            [(self.positions[partition].source, datetime.fromtimestamp(hour * 3600, UTC))
+             for partition, hour in keys],
+            self.unpack,
+        )  # fmt: skip
+
+    def read_columns(self) -> tuple[list[Columns], list[int]]:
+        """Read what is plain; return it, and the indexes of the messages that are not."""
+        route = self.devices.route
+        routes: list[Route | None] = [
+            route(record.key) if len(record.headers) == PLAIN_HEADERS else None
+            for record in self.records
+        ]
+        payloads = [record.value or b"" for record in self.records]
+        tolerance_us = self.future_tolerance // timedelta(microseconds=1)
+        return columns.read(payloads, routes, self.messages.received_us, tolerance_us)
+
+    def arrival(self, index: int) -> Arrival:
+        """Return where one message came from."""
+        record = self.records[index]
+        return _arrival(record, self.positions[record.partition])
+
+    def unpack(self, rows: Sequence[Row]) -> list[Copy]:
+        """Read single messages again, the readable way, and return the wanted readings."""
+        wanted: dict[int, set[int]] = {}
+        for message, position in rows:
+            wanted.setdefault(message, set()).add(position)
+        batch = Batch()
+        arrivals = [self.arrival(index) for index in sorted(wanted)]
+        results = decode_batch([_message(arrival) for arrival in arrivals])
+        for arrival, result in zip(arrivals, results, strict=True):
+            take(batch, arrival, result, self.devices, self.future_tolerance)
+        places = {
+            (arrival.partition, arrival.offset): wanted[index]
+            for index, arrival in zip(sorted(wanted), arrivals, strict=True)
+        }
+        copies = [
+            copy
+            for of_kind in batch.copies.values()
+            for copy in of_kind
+            if copy.reading.position in places[copy.arrival.partition, copy.arrival.offset]
+        ]
+        if len(copies) != len(rows):
+            raise ValueError(f"{len(rows)} readings were plain, {len(copies)} are sound now")
+        return copies
+
+
+def _take_columns(batch: Batch, found: Iterable[Columns]) -> None:
+    """Add columns to a batch, and count what decoding yielded."""
+    messages, tally = batch.messages, batch.tally
+    if messages is None:
+        return
+    for one in found:
+        packed = Packed(
+            one.kind, one.channels, one.rows, [route.device_id_bytes for route in one.routes],
+            [b""] * len(one.rows) if one.parts is None else [part.encode() for part in one.parts],
+            one.times_us, one.intervals, one.values,
+        )  # fmt: skip
+        batch.packed.setdefault(one.kind, []).append(packed)
+        for book, n in Counter(messages.books[message] for message, _ in one.rows).items():
+            source, hour = messages.keys[book]
+            tally.readings[source, hour, one.kind, "decoded", ""] += n
+
+
+def _count_decoded(batch: Batch, plain: int, left: set[int]) -> None:
+    """Count the messages that were read as columns."""
+    if batch.messages is None or not plain:
+        return
+    books = [book for index, book in enumerate(batch.messages.books) if index not in left]
+    for book, n in Counter(books).items():
+        source, hour = batch.messages.keys[book]
+        batch.tally.messages[source, hour, MessageOutcome.DECODED.value, ""] += n
 
 
 def take(
@@ -79,15 +218,6 @@ def _device_ids(results: Iterable[Result]) -> Iterable[str]:
         for reading in result.readings
         if reading.refusal is None
     )
-
-
-def _arrivals(records: Records, positions: Mapping[int, Position]) -> list[Arrival]:
-    """Messages in the order of partition and offset, which is the order in which they fold."""
-    return [
-        _arrival(record, positions[partition])
-        for partition in sorted(records)
-        for record in records[partition]
-    ]
 
 
 def _arrival(record: ConsumerRecord, position: Position) -> Arrival:
@@ -135,6 +265,6 @@ def _spans(records: Records, positions: Mapping[int, Position]) -> list[Span]:
 
 def _count_qos0(batch: Batch, records: Records, positions: Mapping[int, Position]) -> None:
     for partition, found in records.items():
-        n = sum(("qos", b"0") in record.headers for record in found)
+        n = sum(QOS_0 in record.headers for record in found)
         if n:
             batch.tally.qos0[positions[partition].source] += n

@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
+from services.decoding.columns import BEGINNING_US, Lane, Route, lane, microseconds
+from services.decoding.conventions import native
 from services.decoding.judging import Device
 from services.storage import registry
 
@@ -20,6 +22,8 @@ class Devices:
         self._zone = zone
         self._known: dict[str, Device] = {}
         self._newest: datetime | None = None
+        self._lanes: dict[tuple[str, str], Lane] = {}
+        self._routes: dict[bytes, Route] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -27,6 +31,35 @@ class Devices:
     def get(self, device_id: str) -> Device | None:
         """Return a device, None where it is not known."""
         return self._known.get(device_id)
+
+    def route(self, topic: bytes | None) -> Route | None:
+        """Return where the messages of a topic go; None where they are to be read singly.
+
+        Only routes of registered devices are kept, so that invented topics take no memory.
+        """
+        if topic is None:
+            return None
+        known = self._routes.get(topic)
+        if known is not None:
+            return known
+        address = native.address(topic.decode("utf-8", "replace"))
+        device = None if address is None else self._known.get(address[1])
+        if address is None or device is None:
+            return None
+        route = self._routes[topic] = self._new_route(address[0], device)
+        return route
+
+    def _new_route(self, kind: str, device: Device) -> Route:
+        key = (kind, device.device_type)
+        if key not in self._lanes:
+            self._lanes[key] = lane(*key)
+        begins = BEGINNING_US if device.data_from is None else microseconds(device.data_from)
+        return Route(
+            device.device_id,
+            device.device_id.encode(),
+            self._lanes[key],
+            max(BEGINNING_US, begins),
+        )
 
     async def refresh(self, connection: asyncpg.Connection) -> None:
         """Learn what was registered or changed since the last refresh; all of it at first."""
@@ -41,8 +74,10 @@ class Devices:
 
     def _take(self, rows: Iterable[asyncpg.Record]) -> None:
         for row in rows:
-            self._known[row["device_id"]] = Device(
-                row["device_id"], row["device_type"], row["data_from"], self._zone
-            )
+            device = Device(row["device_id"], row["device_type"], row["data_from"], self._zone)
+            former = self._known.get(device.device_id)
+            if former is not None and former != device:
+                self._routes.clear()
+            self._known[device.device_id] = device
             if self._newest is None or row["stored_at"] > self._newest:
                 self._newest = row["stored_at"]

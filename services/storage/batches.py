@@ -1,8 +1,11 @@
 """What goes into one transaction: where it comes from, its readings, its refusals, its counts."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from itertools import compress
+from typing import Any
 
 from schemas.messages import Reading, Refusal
 from schemas.outcomes import MessageOutcome, Outcome
@@ -43,6 +46,61 @@ class Refused:
     arrival: Arrival
     refusal: Refusal
     reading: Reading | None = None
+
+
+Row = tuple[int, int]
+"""A reading within a batch: the index of its message, and its position there."""
+
+
+@dataclass(slots=True)
+class Packed:
+    """Sound readings of one kind with the same channels, side by side; lists of one length.
+
+    Times are microseconds since 1970, ``values`` holds a column for each of ``channels``,
+    ``intervals`` is None where no reading has one. ``rows`` tells where each reading comes from.
+    """
+
+    kind: str
+    channels: tuple[str, ...]
+    rows: list[Row]
+    device_ids: list[bytes]
+    parts: list[bytes]
+    times_us: list[int]
+    intervals: list[float] | None
+    values: list[Sequence[float]]
+
+    def identities(self) -> list[tuple[bytes, bytes, int]]:
+        """Return what makes each reading one row."""
+        return list(zip(self.device_ids, self.parts, self.times_us, strict=True))
+
+    def keep(self, wanted: Sequence[bool]) -> "Packed":
+        """Return the readings that are marked."""
+
+        def marked(items: Sequence[Any]) -> list[Any]:
+            return list(compress(items, wanted))
+
+        return Packed(
+            self.kind, self.channels, marked(self.rows), marked(self.device_ids),
+            marked(self.parts), marked(self.times_us),
+            None if self.intervals is None else marked(self.intervals),
+            [marked(column) for column in self.values],
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Messages:
+    """Where the messages of a batch stand, by their index; lists of one length.
+
+    ``books`` is the index of each message's (source, hour of receipt) among ``keys``. ``unpack``
+    gives single readings as copies, in the order of ``rows``.
+    """
+
+    partitions: list[int]
+    offsets: list[int]
+    received_us: list[int]
+    books: list[int]
+    keys: list[tuple[str, datetime]]
+    unpack: Callable[[Sequence[Row]], list[Copy]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +159,12 @@ class Batch:
     copies: dict[str, list[Copy]] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
+    packed: dict[str, list[Packed]] = field(default_factory=dict)
+    messages: Messages | None = None
 
     def copy(self) -> "Batch":
         """Return a batch with counts of its own."""
-        return Batch(self.spans, self.copies, self.refused, self.tally.copy())
+        return replace(self, tally=self.tally.copy())
 
 
 def source_name(topic: str, generation: int, partition: int) -> str:

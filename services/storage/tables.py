@@ -46,9 +46,13 @@ class Table:
 
     async def stage(self, rows: dict[Identity, Row], batch_id: int) -> None:
         """Put rows on the stage, in place of what was there."""
+        await self.clear_stage()
+        await self._copy(f"stage_{self.name}", rows, batch_id, self.channels)
+
+    async def clear_stage(self) -> None:
+        """Make the stage if the session has none yet, and empty it."""
         await self.connection.execute(query("readings.create_stage", table=self.name))
         await self.connection.execute(query("readings.clear_stage", table=self.name))
-        await self._copy(f"stage_{self.name}", rows, batch_id, self.channels)
 
     async def insert_staged(self) -> set[Identity]:
         """Insert the staged rows whose identity is new and return those."""

@@ -7,6 +7,7 @@ import asyncpg
 from schemas.outcomes import Outcome
 from services.storage import books, offsets, quarantine
 from services.storage.batches import Batch, Copy, Refused, hour_of
+from services.storage.fast import count_fast, write_fast
 from services.storage.folding import Fate
 from services.storage.queries import query
 from services.storage.tables import Table
@@ -44,11 +45,25 @@ async def store_readings(connection: asyncpg.Connection, batch: Batch, work: Wor
 
 
 async def write_readings(connection: asyncpg.Connection, batch: Batch, work: Work) -> list[Fate]:
-    """Write a batch's readings, kind by kind, and return what became of each; count nothing."""
+    """Write a batch's readings, kind by kind, and return what became of each single copy.
+
+    Packed readings that are new are counted here; single copies are not counted at all.
+    """
     fates: list[Fate] = []
-    for kind in sorted(kind for kind, copies in batch.copies.items() if copies):
-        fates += await write(Table(connection, kind), batch.copies[kind], work)
+    for kind in sorted({*batch.copies, *batch.packed}):
+        table, copies = Table(connection, kind), batch.copies.get(kind, [])
+        if batch.packed.get(kind):
+            written, rest = await write_fast(table, batch, copies, work)
+            count_fast(batch, written)
+            copies = sorted([*copies, *rest], key=_order)
+        if copies:
+            fates += await write(table, copies, work)
     return fates
+
+
+def _order(copy: Copy) -> tuple[int, int, int]:
+    """Copies fold in the order of partition, offset and position."""
+    return copy.arrival.partition, copy.arrival.offset, copy.reading.position
 
 
 async def settle(connection: asyncpg.Connection, batch: Batch, fates: Sequence[Fate]) -> None:

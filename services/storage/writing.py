@@ -137,13 +137,14 @@ async def _through_stage(
             fates += [fate for one in met.values() for fate in one.fates]
             groups = {key: copies for key, copies in groups.items() if key not in met}
         if not groups:
-            _remember(work.paths, table.kind, known=known)
+            remember(work.paths, table.kind, known=known)
             return fates
     message = f"{len(groups)} identities of {table.name} come and go"
     raise UnavailableError(message)
 
 
-def _remember(paths: Paths, kind: str, *, known: bool) -> None:
+def remember(paths: Paths, kind: str, *, known: bool) -> None:
+    """Note whether a batch met a known identity: staging goes on, or comes nearer its end."""
     paths.staging[kind] = CLEAN_BATCHES if known else paths.staging[kind] - 1
 
 

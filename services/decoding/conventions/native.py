@@ -50,6 +50,12 @@ def _address(topic: str) -> _Address | None:
     return _Address(kind, device_id, CHANNELS[kind], TEXTS[kind])
 
 
+def address(topic: str) -> tuple[str, str] | None:
+    """Return the kind and device id that a topic of this convention names, None for any other."""
+    found = _address(topic)
+    return None if found is None else (found.kind, found.device_id)
+
+
 def claims(topic: str) -> bool:
     """Whether the topic is ``citytally/v1/<kind>/<device_id>`` with a known kind and a valid id."""
     return _address(topic) is not None
