@@ -67,20 +67,15 @@ async def _lag(settings: Settings, balance: Balance) -> dict[int, int] | None:
 
 async def _ends(settings: Settings) -> dict[int, int]:
     """Return the offset of the next record to come, of each partition."""
+    topic = settings.raw_topic
     asking: AIOKafkaConsumer = consumer(settings, "citytally-ledger", group=None)
     try:
         await asking.start()
-        partitions = asking.partitions_for_topic(settings.raw_topic)
-        if partitions is None:
-            partitions = await _learn_partitions(asking, settings.raw_topic)
-        places = [TopicPartition(settings.raw_topic, partition) for partition in partitions]
-        ends = await asking.end_offsets(places) if places else {}
+        # Asking for one partition, which every topic has, is what tells the client of the others.
+        await asking.end_offsets([TopicPartition(topic, 0)])
+        partitions = asking.partitions_for_topic(topic) or set()
+        places = [TopicPartition(topic, partition) for partition in partitions]
+        ends = await asking.end_offsets(places)
         return {place.partition: end for place, end in ends.items()}
     finally:
         await asking.stop()
-
-
-async def _learn_partitions(asking: AIOKafkaConsumer, topic: str) -> set[int]:
-    """Return a topic's partitions; a consumer that follows none knows of none at first."""
-    await asking.topics()
-    return asking.partitions_for_topic(topic) or set()
