@@ -18,7 +18,7 @@ from services.operations.stack.ports import LOOPBACK, free_port
 from tests.support.pipeline import Service, create_topic
 from tests.support.servers import KafkaServer, MosquittoServer, Server, server_folder
 
-SETTLE_SECONDS = 40.0
+SETTLE_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
