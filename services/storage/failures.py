@@ -34,4 +34,4 @@ def is_unavailable(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state != "53400" and state.startswith(UNAVAILABLE)
-    return isinstance(error, (asyncpg.InterfaceError, OSError, TimeoutError, UnavailableError))
+    return isinstance(error, (asyncpg.InterfaceError, *AWAY))
