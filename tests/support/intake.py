@@ -32,6 +32,12 @@ TOPIC_ID = UUID(int=1)
 WHO = "tester"
 STATION = "citytally/v1/environmental/station-1"
 
+GATEWAY_HEADERS = (
+    ("slot", b"gateway-0"), ("gateway_time", b"1705915800000"), ("qos", b"1"), ("retain", b"0"),
+    ("dup", b"0"),
+)  # fmt: skip
+"""What the gateway adds to every message."""
+
 MqttMessage = tuple[str, bytes]
 
 
@@ -64,7 +70,7 @@ class Intake:
         partition: int = 0,
         *,
         received_at: datetime = RECEIVED,
-        headers: Sequence[tuple[str, bytes]] = (),
+        headers: Sequence[tuple[str, bytes]] = GATEWAY_HEADERS,
     ) -> ConsumerRecord[bytes, bytes]:
         """The message as Kafka's next record of a partition."""
         topic, payload = message
