@@ -26,7 +26,7 @@ _UNKNOWN = "-"
 def screen(seen: Overview, history: Sequence[float], hint: str) -> RenderableType:
     """Return one look as a screen; ``history`` are messages in a second, oldest first."""
     beside = Table.grid(expand=True)
-    for ratio in (3, 3, 4):
+    for ratio in (8, 6, 9):
         beside.add_column(ratio=ratio)
     beside.add_row(*_beside(seen))
     return Group(
