@@ -11,7 +11,7 @@ from services.common.settings import Settings
 from services.ingest.devices import Devices
 from services.operations.mending import replay_registered
 from services.storage import registry
-from services.storage.failures import UnavailableError, is_unavailable
+from services.storage.failures import AWAY, UnavailableError, is_unavailable
 from services.storage.pool import connect
 from services.storage.queries import query
 
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 class Database:
     """Owns the connection. Whoever catches one of ``away`` hands it to ``require``."""
 
-    away = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, UnavailableError)
+    away = (asyncpg.PostgresError, asyncpg.InterfaceError, *AWAY)
     """What may mean that the database can't be used now; ``require`` raises what doesn't."""
 
     def __init__(self, settings: Settings, devices: Devices) -> None:

@@ -13,6 +13,10 @@ class UnavailableError(Exception):
     """The database cannot take a batch now; nothing is wrong with the batch."""
 
 
+AWAY = (OSError, TimeoutError, asyncpg.InternalClientError, UnavailableError)
+"""What a connection that is of no more use raises, besides the SQLSTATEs above."""
+
+
 class UnstorableError(ValueError):
     """Some of the data can't be stored; which of it, halving finds."""
 
@@ -30,7 +34,11 @@ def is_rejection(error: BaseException) -> bool:
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether the database is away or busy. A killed server leaves a closed connection behind."""
+    """Whether the database is away or busy.
+
+    A killed server leaves a closed connection behind; one that has just said goodbye, for a moment,
+    a connection whose state asyncpg does not know (InternalClientError).
+    """
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state != "53400" and state.startswith(UNAVAILABLE)
