@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Protocol
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -20,6 +21,8 @@ from services.ingest.topic_identity import TopicIdentity
 
 PROOF_BYTES = 64 * 1024
 """What proving a position fetches of a partition: one record is enough."""
+
+CLOSE_TIMEOUT_S = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +87,29 @@ async def _build(
     )
     identity = TopicIdentity(settings, f"{name}-identity")
     for client in (reader, prover, identity):
-        opened.push_async_callback(client.stop)
+        opened.push_async_callback(_end, client)
         await client.start()
     clients = Clients(reader, identity, Log(settings.raw_topic, prover))
     return Consumer(settings, clients, database, health, metrics)
+
+
+class Stoppable(Protocol):
+    """A client of Kafka."""
+
+    async def stop(self) -> None:
+        """Say goodbye and disconnect."""
+
+
+async def _end(client: Stoppable) -> None:
+    """Stop a client of Kafka. Where that is away there is no goodbye, and none is needed."""
+    stopping = asyncio.ensure_future(client.stop())
+    await asyncio.wait({stopping}, timeout=CLOSE_TIMEOUT_S)
+    if not stopping.done():
+        stopping.cancel()
+        await asyncio.wait({stopping})
+    # aiokafka cancels a task of its own that waits to try again, and lets that cancel `stop`.
+    error = None if stopping.cancelled() else stopping.exception()
+    if error is not None and not isinstance(error, KafkaError):
+        raise error
+    if error is not None or stopping.cancelled():
+        log.warning("left Kafka without a goodbye", detail=repr(error))
