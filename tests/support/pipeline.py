@@ -84,10 +84,10 @@ class Pipeline:
     mosquitto: MosquittoServer
     started: ExitStack = field(default_factory=ExitStack)
 
-    def gateway(self, slot: str = "gateway-0", **changes: Any) -> Server:
+    def gateway(self, slot: str = "gateway-0", *, wait: bool = True, **changes: Any) -> Server:
         """Start a gateway and wait until it is ready."""
         changes |= {"gateway_slot": slot, "gateway_health_port": free_port()}
-        return self._service("gateway", slot, changes)
+        return self._service("gateway", slot, changes, wait=wait)
 
     def ingest(self, name: str = "ingest-0", *, wait: bool = True, **changes: Any) -> Server:
         """Start an ingest process and wait until it is ready."""
