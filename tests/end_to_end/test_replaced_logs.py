@@ -22,6 +22,10 @@ REPLACED = "the log was replaced"
 EXPIRED = "records expired unread"
 
 both_lengths = pytest.mark.parametrize("numbers", [SHORTER, LONGER], ids=["shorter", "longer"])
+# The one that a client does not notice by itself, and quickly; the other one as well, in time.
+longer_first = pytest.mark.parametrize(
+    "numbers", [pytest.param(SHORTER, marks=pytest.mark.long), LONGER], ids=["shorter", "longer"]
+)
 
 
 @pytest.fixture
@@ -44,12 +48,11 @@ async def is_a_new_generation(topic: RawTopic, ingest: Server, numbers: range) -
     assert await topic.stored() == {*FIRST, *numbers}
     assert await topic.gaps("log_replaced") == ALL_PARTITIONS
     assert not (await topic.replaced_balance())["balanced"]
-    assert ingest.log_tail(1_000).count(REPLACED) == RAW.partitions
-    await topic.acknowledge_gaps()
-    assert (await topic.city.balance())["balanced"]
+    assert ingest.log_tail(10_000).count(REPLACED) == RAW.partitions
+    await topic.wants_acknowledgement()
 
 
-@both_lengths
+@longer_first
 async def test_a_topic_recreated_while_ingest_runs_is_a_new_generation(
     topic: RawTopic, numbers: range
 ) -> None:
@@ -81,7 +84,7 @@ async def test_a_topic_recreated_while_ingest_is_down_is_a_new_generation(
     await is_a_new_generation(topic, ingest, numbers)
 
 
-@both_lengths
+@longer_first
 async def test_a_topic_recreated_while_the_database_is_down_is_a_new_generation(
     mortal: MortalCity, numbers: range
 ) -> None:
@@ -144,10 +147,9 @@ async def counts_as_lost(topic: RawTopic, ingest: Server, lost: set[int]) -> Non
     assert balance["messages"]["lost"] == len(lost) > 0
     assert all(equation["holds"] for equation in balance["equations"])
     assert await topic.gaps("expired_unread") != set()
-    assert EXPIRED in ingest.log_tail(1_000)
+    assert EXPIRED in ingest.log_tail(10_000)
     assert not balance["balanced"]
-    await topic.acknowledge_gaps()
-    assert (await topic.city.balance())["balanced"]
+    await topic.wants_acknowledgement()
 
 
 async def test_records_deleted_after_they_were_read_are_no_loss(topic: RawTopic) -> None:
@@ -179,6 +181,7 @@ async def test_added_partitions_are_consumed_from_their_first_record(topic: RawT
     assert added > 0
 
 
+@pytest.mark.long
 async def test_a_new_cluster_under_the_old_address_is_a_new_generation(mortal: MortalCity) -> None:
     topic = RawTopic(mortal.pipeline)
     ingest = await reads_first(topic)
@@ -207,9 +210,6 @@ async def test_other_records_in_the_same_topic_are_known_by_the_witness(
 
     # The restored log has the first readings again: those are duplicates, the others are new.
     assert await topic.stored() == {*FIRST, *before, *other}
-    gaps = await topic.gaps("log_replaced")
-    assert gaps
-    assert REPLACED in ingest.log_tail(1_000)
-    assert not (await topic.city.balance())["balanced"]
-    await topic.acknowledge_gaps()
-    assert (await topic.city.balance())["balanced"]
+    assert await topic.gaps("log_replaced") <= ALL_PARTITIONS
+    assert REPLACED in ingest.log_tail(10_000)
+    await topic.wants_acknowledgement()

@@ -1,6 +1,7 @@
 """What may happen to Kafka's log behind ingest's back, and what it then must have made of it."""
 
 import asyncio
+import json
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterable
@@ -12,10 +13,11 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.errors import for_code
+from typer.testing import CliRunner, Result
 
 from schemas.topics import RAW
+from services.cli.main import app
 from services.common import kafka as kafka_clients
-from services.storage import offsets
 from tests.support import load
 from tests.support.mortal import until
 from tests.support.pipeline import Pipeline
@@ -105,12 +107,27 @@ class RawTopic:
         assert sizes == [None] * RAW.partitions
         return balance
 
-    async def acknowledge_gaps(self) -> None:
-        """Acknowledge every gap, as a person would by ``ledger acknowledge``."""
-        connection = await self.city.connect("operate")
-        for gap in (await self.city.balance())["gaps"]:
-            assert await offsets.acknowledge_gap(connection, gap["gap_id"], "tester", "expected")
-        await connection.close()
+    async def ledger(self, *arguments: str) -> Result:
+        """What `citytally ledger` says, and how it exits."""
+        environment = {
+            f"CITYTALLY_{key.upper()}": value if isinstance(value, str) else json.dumps(value)
+            for key, value in self.city.settings.model_dump(mode="json").items()
+            if value is not None
+        }
+        command = ["ledger", *arguments]
+        return await asyncio.to_thread(CliRunner().invoke, app, command, env=environment)
+
+    async def wants_acknowledgement(self) -> None:
+        """`ledger --check` names every gap and exits 1, until a person has acknowledged each."""
+        numbers = [gap["gap_id"] for gap in (await self.city.balance())["gaps"]]
+        checked = await self.ledger("--check")
+        assert checked.exit_code == 1, checked.output
+        assert all(f"gap {number} is not acknowledged" in checked.output for number in numbers)
+        for number in numbers:
+            done = await self.ledger("acknowledge", str(number), "--note", "a test of ours")
+            assert done.exit_code == 0, done.output
+        checked = await self.ledger("--check")
+        assert checked.exit_code == 0, checked.output
 
     @asynccontextmanager
     async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
