@@ -151,7 +151,7 @@ class Consumer:
         if self._database.idle_for(IDLE_CHECK_S):
             await self._database.check()
         if time.monotonic() - self._asked_at > IDLE_CHECK_S:
-            await self._identity.ask()
+            await self._stands_as_proven()
             self._asked_at = time.monotonic()
 
     def _distrust(self) -> None:
@@ -212,15 +212,22 @@ class Consumer:
         if self._assignments.count != self._seen_assignments:
             self._distrust()
             return {}
-        if await self._identity.ask() != self._standing:
-            log.info("the topic stands otherwise than proven", topic=self._settings.raw_topic)
-            self._distrust()
+        if not await self._stands_as_proven():
             return {}
         return {
             partition: following
             for partition, records in found.items()
             if (following := await self._following(partition, records))
         }
+
+    async def _stands_as_proven(self) -> bool:
+        """Whether nothing happened to the topic since it was proven; else trust nothing."""
+        standing = await self._identity.ask()
+        if standing == self._standing or not self._positions:
+            return True
+        log.info("the topic stands otherwise than proven", topic=self._settings.raw_topic)
+        self._distrust()
+        return False
 
     async def _following(
         self, partition: int, records: Sequence[ConsumerRecord]
