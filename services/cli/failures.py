@@ -15,10 +15,12 @@ from schemas.registry import InvalidRegistryError
 from services.common.mqtt import BrokerRefusedError
 from services.common.settings import MissingSecretError, Settings
 from services.operations.device_rows import RowError
+from services.operations.local.installed import NotInstalledError
 from services.operations.local.layout import ElsewhereError
 from services.operations.local.ports_taken import PortTakenError
 from services.operations.local.running import StartError
 from services.operations.mending import MendingError
+from services.operations.stack.processes import CommandError, StillRunningError
 from services.operations.stack.supervision import SupervisionError
 from services.storage.failures import UnavailableError, is_unavailable
 from services.storage.migrate import MigrationError
@@ -28,6 +30,7 @@ FINE, WRONG, USAGE, UNREACHABLE = 0, 1, 2, 3
 
 _UNREACHABLE = (
     MissingSecretError, BrokerRefusedError, StartError, SupervisionError, PortTakenError,
+    NotInstalledError, CommandError, StillRunningError,
     KafkaError, UnavailableError, OSError, asyncpg.InterfaceError, asyncio.TimeoutError,
 )  # fmt: skip
 _USAGE = (MendingError, InvalidRegistryError, RowError, ElsewhereError)

@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from services.cli.failures import USAGE, WRONG
+from services.cli.failures import WRONG
 from services.cli.waiting import Steps, waiting
 from services.cli.watching import watch_for, watch_until_told
 from services.common.settings import Settings
 from services.operations.local.layout import Layout
-from services.operations.local.running import Running, down, up
+from services.operations.local.running import down, up
 
 EPILOGS = {
     "up": """\b
@@ -59,7 +59,7 @@ def up_command(
         running = up(settings, simulate=simulate, step=Steps(console))
     except KeyboardInterrupt:
         _stop(settings, console)
-        raise typer.Exit(USAGE) from None
+        raise typer.Abort from None
     if for_s is None and not watch:
         _say_where(console, running.layout)
         return
@@ -97,6 +97,3 @@ def _say_where(console: Console, here: Layout) -> None:
         "`citytally status --watch` shows it live, `citytally down` stops it",
         highlight=False,
     )
-
-
-__all__ = ["Running", "down_command", "up_command"]

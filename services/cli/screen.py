@@ -168,7 +168,7 @@ def _counts(counts: dict[str, int]) -> RenderableType:
 
 def _foot(seen: Overview, hint: str) -> Text:
     problems = seen.problems()
-    foot = Text()
+    foot = Text(no_wrap=True, overflow="ellipsis")
     for problem in problems[:PROBLEMS_SHOWN]:
         foot.append(f" ✗ {problem}\n", style="red")
     if not problems:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from services.common.settings import PREFIX, Settings
 from services.operations.stack.kafka import Kafka
-from services.operations.stack.mosquitto import Mosquitto
+from services.operations.stack.mosquitto import GATEWAY, Mosquitto
 from services.operations.stack.ports import LOOPBACK
-from services.operations.stack.postgresql import PostgreSQL
+from services.operations.stack.postgresql import SUPERUSER, PostgreSQL
 from services.operations.stack.program import Program, ServerDescription
 
 GATEWAYS = ("gateway-0",)
@@ -26,7 +26,7 @@ _LOCAL_HOSTS = frozenset({LOOPBACK, "localhost"})
 
 
 class ElsewhereError(Exception):
-    """A setting names another machine, and the local stack starts servers on this one only."""
+    """A setting names servers or accounts other than those that the local stack has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,8 @@ def layout(settings: Settings) -> Layout:
     directory, kafka_port = local.state_directory, _kafka_port(local)
     _require_local("MQTT_HOST", local.mqtt_host)
     _require_local("DATABASE_HOST", local.database_host)
+    _require_account("OWNER_USER", local.owner_user, SUPERUSER)
+    _require_account("MQTT_USER", local.mqtt_user, GATEWAY)
     topics = local.mqtt_topics or ("citytally/#",)
     return Layout(
         local,
@@ -186,4 +188,12 @@ def _require_local(setting: str, host: str) -> None:
         raise ElsewhereError(
             f"{PREFIX}{setting} names {host}, and `citytally up` starts servers on this machine "
             f"only: unset it, or start that server there"
+        )
+
+
+def _require_account(setting: str, account: str, local: str) -> None:
+    if account != local:
+        raise ElsewhereError(
+            f"{PREFIX}{setting} is {account}, and the local servers know that account as {local}: "
+            "unset it"
         )

@@ -2,7 +2,7 @@
 
 ``up`` promises this order:
 
-1. ports: each is free, or its program is ours already; nothing of anybody else's is touched;
+1. programs are installed, and each port is free or its program ours: nobody else's is touched;
 2. secrets, folders, and the file by which other commands find the stack;
 3. the servers run and answer;
 4. database, schema, passwords, topics;
@@ -20,11 +20,12 @@ from dataclasses import dataclass
 
 from services.common.settings import Settings
 from services.operations.local import addresses, preparing
+from services.operations.local.installed import require_installed
 from services.operations.local.layout import SIMULATOR, Layout, layout
 from services.operations.local.ports_taken import require_ports
 from services.operations.local.readiness import reason_not_ready
 from services.operations.stack.program import Program
-from services.operations.stack.supervision import ProgramState, Supervision
+from services.operations.stack.supervision import Supervision
 
 READY_SECONDS = 90.0
 BACKOFF_SECONDS = 15.0
@@ -59,9 +60,10 @@ def up(settings: Settings, *, simulate: int, step: Step) -> Running:
     """Start what does not run yet, in order, and return once all of it is ready.
 
     Raises:
-        ElsewhereError, PortTakenError: before anything is touched.
+        ElsewhereError, NotInstalledError, PortTakenError: before anything is touched.
         StartError, SupervisionError: what did start keeps running, for a second try.
     """
+    require_installed()
     here = layout(settings)
     supervision = Supervision(here.state_directory)
     if supervision.is_running() and addresses.differ(here.settings):
@@ -125,7 +127,7 @@ def _wait_until_ready(running: Running, name: str) -> None:
         dies = waited > BACKOFF_SECONDS and _state(running, name) in _DYING
         if dies or waited > READY_SECONDS:
             what = f"{name} is not ready after {waited:.0f} s: {reason}"
-            raise StartError(what + _log(running, name))
+            raise StartError(f"{what} (`citytally down` ends what runs){_log(running, name)}")
         time.sleep(_POLL_SECONDS)
 
 
@@ -147,8 +149,3 @@ def _log(running: Running, name: str) -> str:
         return ""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
     return "\n".join([f"; its log ({path}) ends:", *lines])
-
-
-def states(settings: Settings) -> list[ProgramState]:
-    """Return what the supervisor of these settings' stack says; nothing where none runs."""
-    return Supervision(layout(settings).state_directory).states()

@@ -5,7 +5,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.client import HTTPException
 from typing import Any
+from xmlrpc.client import (
+    Fault,
+)
 
 from services.common.settings import Settings
 from services.operations.local.layout import SIMULATOR, Layout, layout
@@ -118,7 +122,7 @@ class Watcher:
         scrapes, figures, states, mosquitto = await asyncio.gather(
             scrape(self._layout.health_ports()),
             self._database.figures(),
-            asyncio.to_thread(self._supervision.states),
+            asyncio.to_thread(self._states),
             asyncio.to_thread(self._layout.mosquitto.is_ready),
         )
         counted = figures if isinstance(figures, Figures) else None
@@ -139,6 +143,13 @@ class Watcher:
             lag=lag if counted else None,
             figures=counted,
         )
+
+    def _states(self) -> list[ProgramState]:
+        """A supervisor that is just ending, or ended between two questions, says nothing."""
+        try:
+            return self._supervision.states()
+        except (OSError, HTTPException, Fault):
+            return []
 
     async def close(self) -> None:
         """Let go of all connections."""
