@@ -1,6 +1,7 @@
 """The MQTT client of services: paho, MQTT 5, a session that outlives its connection."""
 
 import socket
+from typing import TypeVar
 
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
@@ -8,6 +9,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from services.common.settings import Settings
+
+ClientT = TypeVar("ClientT", bound=Client)
 
 SESSION_NEVER_EXPIRES = 0xFFFFFFFF
 # A peer that is gone is noticed after 10 + 3 * 5 s.
@@ -23,12 +26,14 @@ def client_id(slot: str) -> str:
     return f"citytally-{slot}"
 
 
-def subscriber(settings: Settings, slot: str) -> Client:
-    """Return an unconnected paho client for a slot's session; messages are acknowledged by hand.
+def subscriber(settings: Settings, slot: str, kind: type[ClientT]) -> ClientT:
+    """Return an unconnected client for a slot's session; messages are acknowledged by hand.
+
+    ``kind`` is paho's client or a class of ours that extends it.
 
     Raises MissingSecretError when the account has no password.
     """
-    client = Client(
+    client = kind(
         CallbackAPIVersion.VERSION2,
         client_id=client_id(slot),
         protocol=MQTTv5,

@@ -7,39 +7,30 @@ from collections.abc import Callable
 from typing import cast
 
 from paho.mqtt.client import Client
-from paho.mqtt.enums import MQTTErrorCode
 
 from services.common.mqtt import keep_alive_by_tcp
 from services.common.publish_packets import DISCONNECT
+from services.gateway.client import PublishClient
 
-# Packets read before Kafka's sockets get their turn.
-_PACKETS_A_TURN = 200
 _DISCARD_BYTES = 256 * 1024
 
 
 class Connection:
-    """Joins one paho client to one event loop by paho's external-loop hooks.
+    """Joins one client to one event loop by paho's external-loop hooks.
 
-    ``packets_taken`` counts messages that paho has handed on, by which a turn of reading knows
-    that nothing more was there; ``has_room`` says whether there is room for another, and
-    ``on_pause`` is called when there is none.
+    The socket is read while the client has room; ``on_pause`` is called when it has none.
     """
 
     def __init__(
         self,
-        client: Client,
-        packets_taken: Callable[[], int],
-        has_room: Callable[[], bool],
+        client: PublishClient,
         on_pause: Callable[[], None],
     ) -> None:
         self._client = client
-        self._packets_taken = packets_taken
-        self._has_room = has_room
         self._on_pause = on_pause
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
         self._reads = False
-        self._may_read = True
         self._written = asyncio.Event()
         client.on_socket_open = self._on_open
         client.on_socket_close = self._on_close
@@ -48,13 +39,20 @@ class Connection:
 
     def resume_reading(self) -> None:
         """Read again if the socket was left unread for want of room."""
-        if self._socket is not None and not self._reads and self._may_read and self._has_room():
-            self._loop.add_reader(self._socket, self._read)
-            self._reads = True
+        if self._socket is None or self._reads or self._client.room() <= 0:
+            return
+        self._loop.add_reader(self._socket, self._read)
+        self._reads = True
+        if self._client.holds_bytes:  # no readiness of the socket will announce them
+            self._loop.call_soon(self._read_what_is_held)
+
+    def _read_what_is_held(self) -> None:
+        if self._reads:
+            self._read()
 
     def stop_reading(self) -> None:
         """Read no more on any connection."""
-        self._may_read = False
+        self._client.room = lambda: 0
         self._pause_reading()
 
     def is_closed_by_peer(self) -> bool:
@@ -88,7 +86,7 @@ class Connection:
             await self._loop.sock_sendall(sock, DISCONNECT)
             sock.shutdown(socket.SHUT_WR)
             await self._read_to_the_end(sock)
-            self._client.loop_read()
+            self._client.connection_ended()
 
     async def _read_to_the_end(self, sock: socket.socket) -> None:
         try:
@@ -103,16 +101,10 @@ class Connection:
         self._reads = False
 
     def _read(self) -> None:
-        for _ in range(_PACKETS_A_TURN):
-            before = self._packets_taken()
-            if self._client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                return
-            if not self._has_room():
-                self._pause_reading()
-                self._on_pause()
-                return
-            if self._packets_taken() == before:
-                return
+        self._client.loop_read()
+        if self._client.room() <= 0:
+            self._pause_reading()
+            self._on_pause()
 
     def _write(self) -> None:
         self._client.loop_write()

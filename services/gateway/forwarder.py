@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from services.common.metrics import GatewayMetrics
-from services.gateway.messages import Chunk, Message
+from services.gateway.messages import Chunk, Message, is_marked_duplicate, qos_of
 
 # aiokafka keeps one request on its way to a broker: one more waits behind it, two are being built.
 _CHUNKS_AT_ONCE = 4
@@ -66,8 +66,23 @@ class Forwarder:
         """Whether a bound is reached: nothing more may be read."""
         return self.in_flight >= self._bounds.messages or self.in_flight_size >= self._bounds.size
 
-    def take(self, message: Message, generation: int) -> None:
-        """Take a message that came on the connection of this generation."""
+    @property
+    def room(self) -> int:
+        """How many messages may be read now; the last of them may exceed the bound of bytes."""
+        return 0 if self.is_full else self._bounds.messages - self.in_flight
+
+    def take(self, messages: Sequence[Message], generation: int) -> None:
+        """Take messages that came, in this order, on the connection of this generation."""
+        start = 0
+        while start < len(messages):
+            chunk = self._open_chunk(generation)
+            stop = start + self._bounds.chunk_messages - len(chunk.messages)
+            self.in_flight_size += chunk.add(messages[start:stop])
+            start = stop
+        self.in_flight += len(messages)
+
+    def _open_chunk(self, generation: int) -> Chunk:
+        """Return a chunk of this connection that has room, a new one if need be."""
         chunk = self._gathered[-1] if self._gathered else None
         if (
             chunk is None
@@ -75,9 +90,7 @@ class Forwarder:
             or len(chunk.messages) >= self._bounds.chunk_messages
         ):
             chunk = self._begin_chunk(generation)
-        chunk.add(message)
-        self.in_flight += 1
-        self.in_flight_size += message.size
+        return chunk
 
     async def run(self) -> None:
         """Carry chunks until cancelled. Raises what ``deliver`` cannot cope with."""
@@ -136,11 +149,12 @@ class Forwarder:
         self._on_room()
 
     def _count_arrival(self, chunk: Chunk) -> None:
-        wants_no_answer = sum(message.qos == 0 for message in chunk.messages)
+        flags = Counter([message.flags for message in chunk.messages])
+        wants_no_answer = sum(n for each, n in flags.items() if qos_of(each) == 0)
         self._metrics.received.inc(len(chunk.messages) - wants_no_answer)
         self._metrics.received_qos0.inc(wants_no_answer)
         self._metrics.received_bytes.inc(chunk.size)
         self._metrics.duplicate_flag.inc(
-            sum(message.is_marked_duplicate for message in chunk.messages)
+            sum(n for each, n in flags.items() if is_marked_duplicate(each))
         )
-        self._metrics.oversize.inc(sum(message.note is not None for message in chunk.messages))
+        self._metrics.oversize.inc(sum([message.note is not None for message in chunk.messages]))

@@ -63,7 +63,7 @@ class Gateway:
             slot,
             filters=subscriptions(settings) if subscribes else (),
             take=self.forwarder.take,
-            has_room=lambda: not self.forwarder.is_full,
+            room=lambda: self.forwarder.room,
             report=lambda reason: readiness.say("mqtt", reason),
             metrics=metrics,
         )

@@ -1,5 +1,6 @@
 """What the gateway carries: a message as it arrived, and the chunk it travels in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,6 +16,16 @@ def flags_of(qos: int, *, retain: bool, duplicate: bool) -> int:
     return qos | (_RETAIN if retain else 0) | (_DUPLICATE if duplicate else 0)
 
 
+def qos_of(flags: int) -> int:
+    """Return the QoS a message was delivered with; 0 wants no acknowledgement."""
+    return flags & _QOS
+
+
+def is_marked_duplicate(flags: int) -> bool:
+    """Whether the broker says that it sent the message before."""
+    return bool(flags & _DUPLICATE)
+
+
 class Message(NamedTuple):
     """One MQTT message; ``note`` is the header that says why its payload was left out."""
 
@@ -23,21 +34,6 @@ class Message(NamedTuple):
     packet_id: int
     flags: int
     note: Header | None = None
-
-    @property
-    def qos(self) -> int:
-        """QoS it was delivered with; 0 wants no acknowledgement."""
-        return self.flags & _QOS
-
-    @property
-    def is_marked_duplicate(self) -> bool:
-        """Whether the broker says that it sent it before."""
-        return bool(self.flags & _DUPLICATE)
-
-    @property
-    def size(self) -> int:
-        """Bytes it counts against the bound."""
-        return len(self.topic) + len(self.payload)
 
 
 @dataclass(slots=True)
@@ -53,10 +49,12 @@ class Chunk:
     messages: list[Message] = field(default_factory=list)
     size: int = 0
 
-    def add(self, message: Message) -> None:
-        """Take one more message."""
-        self.messages.append(message)
-        self.size += message.size
+    def add(self, messages: Sequence[Message]) -> int:
+        """Take more messages and return their bytes."""
+        self.messages += messages
+        size = sum([len(message[0]) + len(message[1]) for message in messages])
+        self.size += size
+        return size
 
 
 def headers_of_chunk(slot: str, gateway_time_ms: int) -> list[list[Header]]:

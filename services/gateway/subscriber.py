@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -15,8 +15,9 @@ from services.common import mqtt
 from services.common.metrics import GatewayMetrics
 from services.common.retries import Backoff
 from services.common.settings import Settings
+from services.gateway.client import PublishClient
 from services.gateway.connection import Connection
-from services.gateway.messages import Chunk, Message, flags_of
+from services.gateway.messages import Chunk, Message, flags_of, qos_of
 
 log = structlog.get_logger(__name__)
 
@@ -36,9 +37,9 @@ class Subscriber:
 
     1. Each connection that the broker accepts is a new generation.
     2. Messages are handed to ``take`` with the generation that they came on, in receive order.
-    3. Nothing is read while ``has_room`` says no.
-    4. A chunk is acknowledged message by message, in receive order, and only while the connection
-       that it came on stands; otherwise the broker sends its messages again.
+    3. Nothing is read while ``room`` is none, and no more handed on than there is room for.
+    4. A chunk is acknowledged in receive order, as one write, and only while the connection that
+       it came on stands; otherwise the broker sends its messages again.
 
     Without ``filters`` it subscribes to nothing and reads what the session holds. ``report`` is
     told what it waits for, and None once it is connected and subscribed.
@@ -50,8 +51,8 @@ class Subscriber:
         slot: str,
         *,
         filters: tuple[str, ...],
-        take: Callable[[Message, int], None],
-        has_room: Callable[[], bool],
+        take: Callable[[Sequence[Message], int], None],
+        room: Callable[[], int],
         report: Callable[[str | None], None],
         metrics: GatewayMetrics,
     ) -> None:
@@ -62,13 +63,9 @@ class Subscriber:
         self._report = report
         self._metrics = metrics
         self._client = self._new_client()
-        self._connection = Connection(
-            self._client,
-            lambda: self.received,
-            # The broker's answer to CONNECT is read whether there is room or not.
-            lambda: has_room() or not self.connected.is_set(),
-            metrics.paused.inc,
-        )
+        # The broker's answer to CONNECT is read whether there is room or not.
+        self._client.room = lambda: room() if self.connected.is_set() else max(1, room())
+        self._connection = Connection(self._client, metrics.paused.inc)
         self._answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lost = asyncio.Event()
         self.connected = asyncio.Event()
@@ -93,12 +90,11 @@ class Subscriber:
 
     def acknowledge(self, chunk: Chunk) -> None:
         """Acknowledge a chunk's messages if the connection that they came on still stands."""
-        wanted = [message.packet_id for message in chunk.messages if message.qos]
+        wanted = [message.packet_id for message in chunk.messages if qos_of(message.flags)]
         if chunk.generation != self.generation or not self.connected.is_set():
             self._metrics.unacknowledged.inc(len(wanted))
             return
-        for packet_id in wanted:
-            self._client.ack(packet_id, 1)
+        self._client.acknowledge(wanted)
         self._metrics.acknowledged.inc(len(wanted))
 
     def resume_reading(self) -> None:
@@ -163,13 +159,14 @@ class Subscriber:
             if self._connection.is_closed_by_peer():
                 self._client.disconnect()
 
-    def _new_client(self) -> Client:
-        client = mqtt.subscriber(self._settings, self._slot)
+    def _new_client(self) -> PublishClient:
+        client = mqtt.subscriber(self._settings, self._slot, PublishClient)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_unsubscribe = self._on_unsubscribe
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
+        client.on_publishes = self._on_publishes
         return client
 
     async def _connect(self) -> None:
@@ -240,14 +237,17 @@ class Subscriber:
         self._answer_with(None)
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
-        self.received += 1
-        payload, note = bytes(message.payload), None
-        if len(payload) > self._settings.message_bytes:
-            payload, note = b"", ("oversize", str(len(payload)).encode())
+        """Take a message that paho has read itself: one with properties, say."""
         flags = flags_of(message.qos, retain=message.retain, duplicate=message.dup)
-        self._take(
-            Message(message.topic.encode(), payload, message.mid, flags, note), self.generation
-        )
+        topic = message.topic.encode()
+        self._on_publishes([Message(topic, bytes(message.payload), message.mid, flags)])
+
+    def _on_publishes(self, messages: list[Message]) -> None:
+        self.received += len(messages)
+        limit = self._settings.message_bytes
+        if max([len(message[1]) for message in messages]) > limit:
+            messages = [_without_oversize(message, limit) for message in messages]
+        self._take(messages, self.generation)
 
     def _on_disconnect(
         self,
@@ -273,6 +273,14 @@ class Subscriber:
             self._answer.set_result(None)
         else:
             self._answer.set_exception(error)
+
+
+def _without_oversize(message: Message, limit: int) -> Message:
+    """Return the message, its payload replaced by a note of its size where that is too large."""
+    size = len(message.payload)
+    if size <= limit:
+        return message
+    return message._replace(payload=b"", note=("oversize", str(size).encode()))
 
 
 def _shared(topic_filter: str) -> str:

@@ -73,11 +73,8 @@ class Producer:
 def chunk_of(*payloads: bytes) -> Chunk:
     chunk = Chunk(generation=1, gateway_time_ms=1_700_000_000_000)
     for number, payload in enumerate(payloads):
-        chunk.add(
-            Message(
-                b"t/%d" % (number % 7), payload, number, flags_of(1, retain=False, duplicate=True)
-            )
-        )
+        flags = flags_of(1, retain=False, duplicate=True)
+        chunk.add([Message(b"t/%d" % (number % 7), payload, number, flags)])
     return chunk
 
 

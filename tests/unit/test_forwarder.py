@@ -84,7 +84,7 @@ def test_chunks_are_acknowledged_in_receive_order_whatever_kafka_answers_first(
         kafka = Kafka()
         async with Run(WIDE, kafka.deliver) as run:
             for number in range(12):
-                run.forwarder.take(message(number), generation=1)
+                run.forwarder.take([message(number)], generation=1)
             await settle()
             assert len(kafka.asked) == 4
             for answered, index in enumerate(order, 1):
@@ -101,7 +101,7 @@ def test_chunks_are_acknowledged_in_receive_order_whatever_kafka_answers_first(
 async def test_nothing_is_acknowledged_before_kafka_answers() -> None:
     kafka = Kafka()
     async with Run(WIDE, kafka.deliver) as run:
-        run.forwarder.take(message(1), generation=1)
+        run.forwarder.take([message(1)], generation=1)
         await settle()
         assert (run.numbers, run.forwarder.in_flight) == ([], 1)
         kafka.answer(0)
@@ -114,7 +114,7 @@ def test_a_chunk_holds_messages_of_one_connection(generations: list[int]) -> Non
     async def scenario() -> None:
         async with Run(WIDE, deliver_at_once) as run:
             for number, generation in enumerate(generations):
-                run.forwarder.take(message(number), generation)
+                run.forwarder.take([message(number)], generation)
             await run.forwarder.drained()
             found = [
                 (each.packet_id, chunk.generation)
@@ -137,7 +137,7 @@ def test_in_flight_is_bounded_by_number_and_bytes_and_returns_to_zero(sizes: lis
             for number, size in enumerate(sizes):
                 if forwarder.is_full:
                     await forwarder.drained()
-                forwarder.take(message(number, b"x" * size), generation=1)
+                forwarder.take([message(number, b"x" * size)], generation=1)
                 assert forwarder.in_flight <= bounds.messages
                 assert forwarder.in_flight_size < bounds.size + 201
             await forwarder.drained()
@@ -152,7 +152,7 @@ async def test_what_delivery_cannot_cope_with_ends_the_forwarder() -> None:
         raise ZeroDivisionError
 
     run = Run(WIDE, crash)
-    run.forwarder.take(message(1), generation=1)
+    run.forwarder.take([message(1)], generation=1)
     task = asyncio.create_task(run.forwarder.run())
     await asyncio.wait({task}, timeout=2)
     error = task.exception()

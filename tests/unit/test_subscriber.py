@@ -4,11 +4,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import MQTTMessage
 from prometheus_client import CollectorRegistry
 
 from services.common.metrics import GatewayMetrics
 from services.common.settings import Settings
+from services.gateway.client import PublishClient
 from services.gateway.messages import Chunk, Message, flags_of
 from services.gateway.subscriber import Subscriber
 
@@ -24,8 +25,8 @@ def subscriber_of(settings: Settings, taken: list[tuple[Message, int]]) -> Subsc
         settings,
         "gateway-0",
         filters=("a/#",),
-        take=lambda message, generation: taken.append((message, generation)),
-        has_room=lambda: True,
+        take=lambda messages, generation: taken.extend((each, generation) for each in messages),
+        room=lambda: 100,
         report=lambda _reason: None,
         metrics=GatewayMetrics(CollectorRegistry()),
     )
@@ -34,7 +35,7 @@ def subscriber_of(settings: Settings, taken: list[tuple[Message, int]]) -> Subsc
 def chunk_of(generation: int, *messages: tuple[int, int]) -> Chunk:
     chunk = Chunk(generation, gateway_time_ms=0)
     for packet_id, qos in messages:
-        chunk.add(Message(b"t", b"", packet_id, flags_of(qos, retain=False, duplicate=False)))
+        chunk.add([Message(b"t", b"", packet_id, flags_of(qos, retain=False, duplicate=False))])
     return chunk
 
 
@@ -51,7 +52,7 @@ async def test_messages_are_acknowledged_only_on_the_connection_they_came_on(
     acknowledged: list[int],
 ) -> None:
     sent: list[int] = []
-    monkeypatch.setattr(Client, "ack", lambda _self, packet_id, _qos: sent.append(packet_id))
+    monkeypatch.setattr(PublishClient, "acknowledge", lambda _self, ids: sent.extend(ids))
     subscriber = subscriber_of(settings, [])
     subscriber.generation = 2
     if connected:
