@@ -45,8 +45,9 @@ class Backlog:
         topic = self._settings.raw_topic
         partitions = self._consumer.partitions_for_topic(topic)
         if partitions is None:
-            # Asking for a topic that nobody subscribed to brings its metadata in.
-            await self._consumer.topics()
+            # A question about a partition brings in the metadata of a topic nobody subscribed to;
+            # `topics()` fills a set of its own and throws it away.
+            await self._consumer.end_offsets([TopicPartition(topic, 0)])
             partitions = self._consumer.partitions_for_topic(topic) or set()
         places = [TopicPartition(topic, partition) for partition in partitions]
         ends: dict[TopicPartition, int] = await self._consumer.end_offsets(places)
