@@ -56,7 +56,7 @@ class Plan:
     """What one replay will store, and which items hang on it."""
 
     batch: Batch
-    of_message: int | None
+    of_message: asyncpg.Record | None
     """The item of the whole message, None where readings were refused."""
     of_reading: dict[int, asyncpg.Record]
     """Open items by the position of their reading."""
@@ -97,7 +97,7 @@ async def _plan(
     waiting = [item for item in items if item["state"] == "open"]
     if not waiting:
         return None
-    whole = next((item["item_id"] for item in waiting if item["position"] is None), None)
+    whole = next((item for item in waiting if item["position"] is None), None)
     by_position = {item["position"]: item for item in waiting if item["position"] is not None}
     settled = {item["position"] for item in items} - {None} - by_position.keys()
     plan = Plan(Batch(), whole, by_position, settled)
@@ -111,15 +111,28 @@ async def _plan(
             plan.batch.tally.message(arrival, MessageOutcome.LIVENESS)
             plan.closes += [item["item_id"] for item in waiting]
         case _:
-            plan.still_open += [result.refusal.reason.value] * len(waiting)
+            _refuse_whole(plan, Refused(arrival, result.refusal), attempt)
     return plan
+
+
+def _refuse_whole(plan: Plan, refused: Refused, attempt: Attempt) -> None:
+    """Leave items open; a message that today is refused for another reason gets a new item.
+
+    Mended bytes that are refused say nothing of the message: they are simply not taken.
+    """
+    reason, former = refused.refusal.reason.value, plan.of_message
+    if former is None or attempt.mended is not None or former["reason"] == reason:
+        plan.still_open += [reason] * (len(plan.of_reading) or 1)
+        return
+    plan.batch.refused.append(refused)
+    plan.closes.append(former["item_id"])
 
 
 def _sort_out(plan: Plan, arrival: Arrival, readings: Sequence[Reading], attempt: Attempt) -> None:
     """Decide for each reading: store it, leave its item as it is, or refuse it anew."""
     if plan.of_message is not None:
         plan.batch.tally.message(arrival, MessageOutcome.DECODED)
-        plan.closes.append(plan.of_message)
+        plan.closes.append(plan.of_message["item_id"])
     for reading in readings:
         if reading.position in plan.settled:
             continue
@@ -150,11 +163,8 @@ async def _carry_out(connection: asyncpg.Connection, plan: Plan, attempt: Attemp
     batch_id = await next_batch_id(connection)
     paths = Paths(dict.fromkeys(batch.copies, 1))  # the rows are likely there: no COPY to fail
     work = Work(batch_id, paths, replace=attempt.replace_item is not None)
-    fates = [
-        fate
-        for fate in await write_readings(connection, batch, work)
-        if not _stays_refused(plan, fate)
-    ]
+    written = await write_readings(connection, batch, work)
+    fates = [fate for fate in written if not _stays_refused(plan, fate)]
     for fate in fates:
         batch.tally.decoded(fate.copy.arrival, fate.copy.reading.kind)
         item = plan.of_reading.get(fate.copy.reading.position)
@@ -187,12 +197,11 @@ async def _judge(
 ) -> None:
     ids = sorted({reading.device_id for reading in readings})
     rows = await registry.judged_by(connection, device_ids=ids)
-    known = {
-        row["device_id"]: Device(
-            row["device_id"], row["device_type"], row["data_from"], settings.zone
-        )
+    devices = (
+        Device(row["device_id"], row["device_type"], row["data_from"], settings.zone)
         for row in rows
-    }
+    )
+    known = {device.device_id: device for device in devices}
     tolerance = timedelta(seconds=settings.future_tolerance_s)
     for reading in readings:
         judge(reading, known.get(reading.device_id), arrival.received_at, tolerance)
@@ -259,9 +268,8 @@ async def discard(
     """Close items for good, with the reason why; return how many were open."""
     async with connection.transaction():
         tally = Batch().tally
-        closed = await quarantine.close(
-            connection, item_ids, Closing("discarded", who, note), tally
-        )
+        closing = Closing("discarded", who, note)
+        closed = await quarantine.close(connection, item_ids, closing, tally)
         await books.count_quarantine(connection, tally)
         return closed
 

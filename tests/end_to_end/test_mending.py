@@ -12,6 +12,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from schemas.messages import Refusal, Undecodable
+from schemas.reasons import Reason
 from services.operations import mending
 from services.operations.mending import Attempt
 from tests.support.batches import RECEIVED, START
@@ -183,6 +185,21 @@ async def test_another_reason_closes_the_item_and_makes_a_new_one(desk: Intake) 
     assert (former["reason"], former["state"]) == ("unknown_device", "replayed")
     assert (current["reason"], current["state"]) == ("future_time", "open")
     assert (await desk.balance())["quarantine"]["by_reason"] == {"future_time": 1}
+
+
+async def test_a_message_refused_for_another_reason_gets_a_new_item(
+    desk: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.take((STATION, b"{"))
+    item = await desk.only_item()
+    later = Refusal(Reason.UNKNOWN_CONVENTION, "a convention claims it, its shape is of none")
+    monkeypatch.setattr(mending, "decode", lambda _: Undecodable(None, later))
+
+    replayed, again = await desk.replay(item), await desk.replay(item)
+
+    assert (replayed.closed, again.closed) == (1, 0)
+    assert (await desk.only_item())["reason"] == "unknown_convention"
+    assert (await desk.balance())["quarantine"]["replayed"] == 1
 
 
 async def test_rows_that_the_database_refuses_stand_alone(desk: Intake) -> None:
