@@ -59,6 +59,8 @@ ANYTHING_ARRIVED = st.builds(
     st.sampled_from([RECEIVED, RECEIVED + timedelta(hours=1)]),
 )  # fmt: skip
 
+PLAIN_OR_NOT = st.builds(Arrived, KNOWN_TOPICS, ANY_PAYLOAD)
+
 # Few identities and values, so that copies meet, agree, fill each other up and contradict.
 READING = st.fixed_dictionaries(
     {"time": st.sampled_from(["2024-01-22T07:06:25Z", 1705907185000, "2024-01-22T09:00:00Z"])},
@@ -168,7 +170,7 @@ def test_any_split_into_batches_gives_the_same_table_and_counts(
 
 
 @settings(bounded, max_examples=30)
-@given(arrived=st.lists(MEETING, min_size=1, max_size=8))
+@given(arrived=st.lists(MEETING | PLAIN_OR_NOT, min_size=1, max_size=8))
 def test_plain_messages_are_read_alike_one_by_one(bench: Bench, arrived: list[Arrived]) -> None:
     whole = bench.stored(arrived, set(), known=True)
     # A header that nobody knows makes a message no plain one.
