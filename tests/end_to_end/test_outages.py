@@ -57,6 +57,25 @@ async def test_postgresql_frozen_under_load(mortal: MortalCity) -> None:
     await mortal.accounts_for(load)
 
 
+@pytest.mark.long
+async def test_kafka_frozen_under_load(mortal: MortalCity) -> None:
+    """P1, P2, P3: requests time out and are sent again; what Kafka took twice is a duplicate."""
+    await mortal.register()
+    gateway, ingest = mortal.pipeline.gateway(), mortal.pipeline.ingest()
+
+    async with Load(mortal.pipeline, 10_000, rate=500) as load:
+        await load.reaches(0.1)
+        await asyncio.to_thread(mortal.kafka.pause)
+        await until_waiting(gateway, "kafka")
+        await until_waiting(ingest, "Kafka")
+        await until_waiting(gateway, "delivery")
+        await asyncio.to_thread(mortal.kafka.resume)
+        await until_ready(gateway)
+        await until_ready(ingest)
+
+    await mortal.accounts_for(load)
+
+
 async def test_a_lock_on_the_hypertable(mortal: MortalCity) -> None:
     """P5: a statement that is cancelled for taking too long (57014) is tried again."""
     await mortal.register()
