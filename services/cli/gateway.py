@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli.failures import WRONG
+from services.cli.failures import UNREACHABLE, WRONG
 from services.cli.waiting import waiting
 from services.common.settings import Settings
 from services.gateway.retire import SlotInUseError, retire
@@ -32,12 +32,18 @@ def retire_command(
     An absent slot keeps getting its share of all messages, for ever. Stop its gateway first: one
     that runs takes its slot back, and nothing is ended.
     """
+    settings = Settings()
     try:
         with waiting(f"draining {slot}"):
-            done = asyncio.run(retire(Settings(), slot))
+            done = asyncio.run(retire(settings, slot))
     except SlotInUseError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(WRONG) from error
+    except (ConnectionError, TimeoutError) as error:
+        address = f"{settings.mqtt_host}:{settings.mqtt_port}"
+        reason = str(error) or "no answer"
+        typer.echo(f"Mosquitto at {address}: {reason}; `citytally up` starts it", err=True)
+        raise typer.Exit(UNREACHABLE) from error
     if not done.had_session:
         typer.echo(f"the broker holds no session of {slot}: nothing to end")
         return

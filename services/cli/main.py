@@ -65,8 +65,10 @@ class LazyGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own types
         """Tell in a sentence what kept a command from its work."""
+        quiet = import_module("services.cli.quiet")
         try:
-            return super().invoke(ctx)
+            with quiet.logs_shown(ctx.params["verbose"]):
+                return super().invoke(ctx)
         except _expected() as error:
             raise _tell(error) from error
 
@@ -94,11 +96,15 @@ def main(
         bool,
         typer.Option("--version", help="Print the version.", callback=_say_version, is_eager=True),
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show logs on standard error.")
+    ] = False,
 ) -> None:
     """Every reading accounted for: from MQTT through Kafka into TimescaleDB.
 
     Begin with [bold]citytally up --watch --simulate 300[/bold].
     """
+    del verbose  # the group reads it
 
 
 def _load(name: str, command: Command) -> Any:  # noqa: ANN401 - typer's own types

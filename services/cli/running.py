@@ -96,4 +96,5 @@ def _say_where(console: Console, here: Layout) -> None:
         f"PostgreSQL 127.0.0.1:{settings.database_port}/{settings.database_name}\n"
         "`citytally status --watch` shows it live, `citytally down` stops it",
         highlight=False,
+        soft_wrap=True,
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 from typer.testing import CliRunner
 
 from services.cli.main import COMMANDS, app
@@ -74,6 +75,17 @@ async def test_an_empty_database_exits_3_and_names_migrate(
     assert "0001" in migrated.stdout
     assert "already" in again.stdout
     assert after.exit_code == 0
+
+
+async def test_logs_are_hidden_unless_asked_for(away: CommandLine) -> None:
+    before = structlog.get_config()
+    hidden = await away("gateway", "retire", "gateway-9")
+    shown = await away("--verbose", "gateway", "retire", "gateway-9")
+
+    assert hidden.exit_code == shown.exit_code == 3
+    assert "aiokafka" not in hidden.output
+    assert "aiokafka" in shown.stderr
+    assert structlog.get_config() == before
 
 
 async def test_status_without_servers_exits_3(away: CommandLine) -> None:

@@ -1,5 +1,6 @@
 """What runs on one machine, and what is refused before anything is touched."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,13 @@ from services.operations.local.ports_taken import PortTakenError, require_ports
 from services.operations.stack import ports
 from services.operations.stack.ports import free_port
 from services.operations.stack.supervisor_configuration import SupervisorFiles, configuration
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the shell that runs the tests has set."""
+    for name in [name for name in os.environ if name.startswith("CITYTALLY_")]:
+        monkeypatch.delenv(name)
 
 
 def here(folder: Path, **settings: Any) -> Settings:
