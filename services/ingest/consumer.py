@@ -13,7 +13,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -257,8 +257,10 @@ class Consumer:
             first=position.next_offset,
             next=following,
         )
-        self._missed.clear()
-        self._distrust()
+        partition = position.partition
+        self._missed = {missed for missed in self._missed if missed[0] != partition}
+        self._positions[partition] = replace(position, next_offset=following, witness=None)
+        self._kafka.seek(self._place(partition), following)
 
     async def _handle(self, records: Records, stop: asyncio.Event) -> None:
         began = time.monotonic()
