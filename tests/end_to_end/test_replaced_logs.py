@@ -165,6 +165,18 @@ async def test_records_deleted_after_they_were_read_are_no_loss(topic: RawTopic)
     assert (balance["messages"]["lost"], balance["gaps"]) == (0, [])
 
 
+async def test_offsets_that_hold_no_record_are_counted_and_read_past(topic: RawTopic) -> None:
+    ingest = await reads_first(topic)
+    await topic.produce_in_transactions(SHORTER, LONGER[100:])
+
+    await topic.until_stored({*SHORTER, *LONGER[100:]})
+
+    assert await topic.stored() == {*FIRST, *SHORTER, *LONGER[100:]}
+    assert await topic.gaps("not_in_log") != set()
+    assert "offsets without a record" in ingest.log_tail(10_000)
+    await topic.wants_acknowledgement()
+
+
 async def test_added_partitions_are_consumed_from_their_first_record(topic: RawTopic) -> None:
     await reads_first(topic)
     await topic.add_partitions(RAW.partitions + 4)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.errors import for_code
 from typer.testing import CliRunner, Result
@@ -39,6 +39,17 @@ class RawTopic:
 
     async def produce(self, numbers: Iterable[int]) -> None:
         await self.city.produce([load.message(n) for n in numbers])
+
+    async def produce_in_transactions(self, *groups: Iterable[int]) -> None:
+        """Produce as no gateway does: a marker that is no record ends each group's partitions."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.city.settings.kafka_bootstrap, transactional_id=self.name
+        )
+        async with producer:
+            for numbers in groups:
+                async with producer.transaction():
+                    for topic, payload in map(load.message, numbers):
+                        await producer.send(self.name, payload, key=topic.encode())
 
     async def delete_records(self) -> None:
         """Delete all that there is, as retention would; new records follow at the same offsets."""
