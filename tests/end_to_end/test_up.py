@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import psutil
 import pytest
 
@@ -155,3 +156,23 @@ def test_down_stops_everything(running: Machine) -> None:
     wait_gone(processes, timeout_s=0)
     assert running.left_running() == []
     assert running.run("status").returncode == 3
+
+
+@pytest.mark.long
+async def test_up_for_some_seconds_exits_1_when_a_row_is_missing(running: Machine) -> None:
+    connection = await asyncpg.connect(
+        host="127.0.0.1", port=running.ports["postgresql"], user="postgres", database="citytally",
+        password=(running.state / "secrets" / "postgres").read_text().strip(),
+    )  # fmt: skip
+    await connection.execute(
+        "delete from environmental_readings where (device_id, part, time) in "
+        "(select device_id, part, time from environmental_readings order by time limit 1)"
+    )
+    await connection.close()
+
+    done = running.run("up", "--watch", "--simulate", "30", "--for", "1")
+
+    assert done.returncode == 1, done.stderr
+    assert "recount_rows" in done.stdout
+    assert "not balanced" in done.stdout
+    assert running.left_running() == []
