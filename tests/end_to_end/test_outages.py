@@ -41,6 +41,7 @@ async def test_postgresql_stopped_under_load(mortal: MortalCity, outage_s: int) 
     await mortal.accounts_for(load)
 
 
+@pytest.mark.long
 async def test_postgresql_frozen_under_load(mortal: MortalCity) -> None:
     """P2, P5: a server that answers nothing is away; what it may have committed is not repeated."""
     await mortal.register()
