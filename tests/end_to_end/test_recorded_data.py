@@ -44,9 +44,8 @@ async def stored(city: Pipeline, each: Format) -> dict[Identity, Values]:
     return found
 
 
-async def goes_in_twice(city: Pipeline, each: Format, pattern: str) -> None:
+async def goes_in_twice(city: Pipeline, each: Format, paths: list[Path]) -> None:
     """Both times the rows and the counts are what the files say."""
-    paths = each.paths(pattern)
     city.gateway()
     city.ingest()
     expected = Expected()
@@ -70,9 +69,9 @@ def per_device(rows: dict[Identity, Values]) -> Counter[tuple[str, str]]:
 
 @pytest.mark.parametrize("each", FORMATS, ids=named)
 async def test_recorded_files_are_stored_as_they_say_and_only_once(
-    city: Pipeline, each: Format
+    city: Pipeline, each: Format, tmp_path: Path
 ) -> None:
-    await goes_in_twice(city, each, each.some_files)
+    await goes_in_twice(city, each, each.some(tmp_path))
 
 
 @pytest.mark.long
@@ -81,4 +80,4 @@ async def test_recorded_files_are_stored_as_they_say_and_only_once(
 async def test_all_recorded_files_are_stored_as_they_say_and_only_once(
     city: Pipeline, each: Format
 ) -> None:
-    await goes_in_twice(city, each, each.all_files)
+    await goes_in_twice(city, each, each.paths(each.all_files))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -125,11 +126,24 @@ class Format:
     read: Callable[[Sequence[Path]], Said]
     all_files: str
     some_files: str
+    is_long: bool = False
 
     def paths(self, pattern: str) -> list[Path]:
         found = sorted(shared(self.folder).glob(pattern))
         assert found, f"no {pattern} in {self.folder}"
         return found
+
+    def some(self, folder: Path) -> list[Path]:
+        """The files for a quick test; of long ones a copy of their beginning, in a folder."""
+        found = self.paths(self.some_files)
+        return [_beginning(path, folder) for path in found] if self.is_long else found
+
+
+def _beginning(path: Path, folder: Path) -> Path:
+    copy = folder / path.name
+    with path.open(encoding="utf-8") as file:
+        copy.write_text("".join(islice(file, 3_001)), encoding="utf-8")
+    return copy
 
 
 FORMATS = (
@@ -143,6 +157,6 @@ FORMATS = (
     ),
     Format(
         "telstra", "broadband", "broadband_telstra_brisbane", telstra, "speedtests_*.csv",
-        "speedtests_*.csv",
+        "speedtests_*.csv", is_long=True,
     ),
 )  # fmt: skip
