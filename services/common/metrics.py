@@ -85,10 +85,9 @@ class IngestMetrics:
         self.readings = new.counter("readings", "Readings that decoding yielded")
         self.refused = new.counter("refused_items", "Messages and readings refused by decoding")
         self.batches = new.counter("batches", "Transactions committed")
-        self.decode_time = new.histogram(
-            "decode_seconds", "Decoding and judging one batch, registry look-ups included"
+        self.store_time = new.histogram(
+            "store_seconds", "One batch's transaction, waits included; the next is read meanwhile"
         )
-        self.store_time = new.histogram("store_seconds", "One batch's transaction, waits included")
         self.delay = new.histogram(
             "delay_seconds", "From Kafka's receipt of a batch's oldest message to its commit"
         )

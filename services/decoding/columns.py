@@ -126,19 +126,22 @@ def read(
     routes: Sequence[Route | None],
     received_us: Sequence[int],
     tolerance_us: int,
+    first: int = 0,
 ) -> tuple[list[Columns], list[int]]:
     """Return what is plain, as columns, and the indexes of the messages that are not, in order.
 
-    A message is taken whole or not at all. ``routes`` is None for a message that must be read one
-    after the other; ``received_us`` is each one's receipt, ``tolerance_us`` how far ahead of it a
-    reading may be.
+    Indexes count from ``first``, so that messages may come in slices of a larger whole. A message
+    is taken whole or not at all. ``routes`` is None for a message that must be read one after the
+    other; ``received_us`` is each one's receipt, ``tolerance_us`` how far ahead of it a reading may
+    be.
     """
     left: set[int] = set()
     groups: dict[int, tuple[Shape, _Group]] = {}
     for start in range(0, len(payloads), PARSED_TOGETHER):
-        stop = min(start + PARSED_TOGETHER, len(payloads))
-        wanted = [i for i in range(start, stop) if routes[i] is not None]
-        left.update(i for i in range(start, stop) if routes[i] is None)
+        piece = routes[start : start + PARSED_TOGETHER]
+        wanted = [start + i for i, route in enumerate(piece) if route is not None]
+        if len(wanted) < len(piece):
+            left.update(start + i for i, route in enumerate(piece) if route is None)
         contents = _parse([payloads[i] for i in wanted])
         if contents is None:
             left.update(wanted)
@@ -149,7 +152,11 @@ def read(
         columns, refused = _check(shape, group, received_us, tolerance_us)
         left.update(refused)
         found += [] if columns is None else [columns]
-    return list(_without(found, left)), sorted(left)
+    plain = list(_without(found, left))
+    if first:
+        for columns in plain:
+            columns.rows = [(message + first, position) for message, position in columns.rows]
+    return plain, [first + i for i in sorted(left)]
 
 
 def _parse(payloads: Sequence[bytes]) -> list[Any] | None:
@@ -181,27 +188,31 @@ def _sort_into(
     routes: Sequence[Route | None],
 ) -> Iterator[int]:
     """Put objects into the group of their shape; yield the messages that have no such place."""
+    names: tuple[str, ...] | None = None
+    of_lane: Lane | None = None
+    group = _Group()
     for index, content in zip(indexes, contents, strict=True):
         route = routes[index]
         objects = (content,) if type(content) is dict else content
-        if route is None or type(objects) not in (tuple, list):
-            yield index
+        if route is None or not objects or type(objects) not in (tuple, list):
+            yield index  # `[]` too: it decodes to no reading, which is counted there
             continue
         for position, item in enumerate(objects):
-            shape = route.lane.shape(tuple(item)) if type(item) is dict else None
-            if shape is None:
+            if type(item) is not dict:
                 yield index
                 break
-            known = groups.get(id(shape))
-            if known is None:
-                known = groups[id(shape)] = (shape, _Group())
-            group = known[1]
+            # Neighbours are mostly alike: looking a shape up anew costs more than comparing.
+            if tuple(item) != names or route.lane is not of_lane:
+                names, of_lane = tuple(item), route.lane
+                shape = of_lane.shape(names)
+                if shape is None:
+                    names = None
+                    yield index
+                    break
+                group = groups.setdefault(id(shape), (shape, _Group()))[1]
             group.rows.append((index, position))
             group.routes.append(route)
             group.fields.append(item.values())
-        else:
-            if not objects:  # `[]` decodes to no reading: the message is counted there
-                yield index
 
 
 def _shape(kind: str, model: DeviceType, names: tuple[str, ...]) -> Shape | None:

@@ -4,11 +4,11 @@ Two ways lead there. What is plain goes as columns (`decoding.columns`), hundred
 once; everything else is decoded and judged one after the other. Both end in the same counts.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 
 import asyncpg
 from aiokafka import ConsumerRecord
@@ -16,7 +16,7 @@ from aiokafka import ConsumerRecord
 from schemas.messages import Decoded, Liveness, Message, Reading, Result
 from schemas.outcomes import MessageOutcome
 from services.decoding import columns
-from services.decoding.columns import Columns, Route
+from services.decoding.columns import Columns
 from services.decoding.detect import decode_batch
 from services.decoding.judging import judge
 from services.ingest.devices import Devices
@@ -41,6 +41,8 @@ QOS_0 = ("qos", b"0")
 PLAIN_HEADERS = 5
 """What the gateway adds to every message; one more says why a payload is missing."""
 HOUR_MS = 3_600_000
+SLICE = 1024
+"""Messages that are read before the loop goes round."""
 
 
 async def assemble(
@@ -56,72 +58,52 @@ async def assemble(
     that nobody knows yet; 4. judge every reading of the rest; 5. count: what decoding yielded
     before any write, messages by outcome.
     """
-    incoming = Incoming(records, positions, devices, future_tolerance)
-    batch = Batch(spans=_spans(records, positions), messages=incoming.messages)
-    found, left = incoming.read_columns()
-    _take_columns(batch, found)
-    _count_decoded(batch, incoming.count - len(left), set(left))
-    arrivals = [incoming.arrival(index) for index in left]
-    results = decode_batch([_message(arrival) for arrival in arrivals])
-    await devices.look_up(connection, _device_ids(results))
-    for arrival, result in zip(arrivals, results, strict=True):
-        take(batch, arrival, result, devices, future_tolerance)
-    _count_qos0(batch, records, positions)
-    return batch
+    return await (await prepare(records, positions, devices, future_tolerance)).finish(connection)
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Incoming:
     """The records of a batch as one list, in the order of partition and offset."""
 
-    by_partition: Records
+    records: Sequence[ConsumerRecord]
     positions: Mapping[int, Position]
     devices: Devices
     future_tolerance: timedelta
 
-    @cached_property
-    def records(self) -> list[ConsumerRecord]:
-        """All records."""
-        return [
-            record
-            for partition in sorted(self.by_partition)
-            for record in self.by_partition[partition]
-        ]
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return len(self.records)
-
-    @cached_property
     def messages(self) -> Messages:
-        """Where each stands, and under which source and hour of receipt it is counted."""
-        records = self.records
+        """Say where each stands, and under which source and hour of receipt it is counted."""
         keys: dict[tuple[int, int], int] = {}
         books = [
             keys.setdefault((record.partition, record.timestamp // HOUR_MS), len(keys))
-            for record in records
+            for record in self.records
         ]
         return Messages(
-            [record.partition for record in records],
-            [record.offset for record in records],
-            [record.timestamp * 1000 for record in records],
+            [record.partition for record in self.records],
+            [record.offset for record in self.records],
+            [record.timestamp * 1000 for record in self.records],
             books,
             [(self.positions[partition].source, datetime.fromtimestamp(hour * 3600, UTC))
              for partition, hour in keys],
             self.unpack,
         )  # fmt: skip
 
-    def read_columns(self) -> tuple[list[Columns], list[int]]:
-        """Read what is plain; return it, and the indexes of the messages that are not."""
-        route = self.devices.route
-        routes: list[Route | None] = [
-            route(record.key) if len(record.headers) == PLAIN_HEADERS else None
-            for record in self.records
+    def read_columns(self, start: int, stop: int) -> tuple[list[Columns], list[int]]:
+        """Read what is plain among some records; return it, and the indexes of what is not."""
+        records, route = self.records[start:stop], self.devices.route
+        known = self.devices.routes
+        routes = [
+            (known.get(record.key) or route(record.key))
+            if len(record.headers) == PLAIN_HEADERS
+            else None
+            for record in records
         ]
-        payloads = [record.value or b"" for record in self.records]
-        tolerance_us = self.future_tolerance // timedelta(microseconds=1)
-        return columns.read(payloads, routes, self.messages.received_us, tolerance_us)
+        return columns.read(
+            [record.value or b"" for record in records],
+            routes,
+            [record.timestamp * 1000 for record in records],
+            self.future_tolerance // timedelta(microseconds=1),
+            first=start,
+        )
 
     def arrival(self, index: int) -> Arrival:
         """Return where one message came from."""
@@ -153,6 +135,49 @@ class Incoming:
         return copies
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch of which all that needs no database is done; ``left`` is to be read singly."""
+
+    batch: Batch
+    incoming: Incoming
+    left: list[int]
+
+    async def finish(self, connection: asyncpg.Connection) -> Batch:
+        """Read the rest message by message, with the registry at hand, and return the batch."""
+        incoming, devices = self.incoming, self.incoming.devices
+        arrivals = [incoming.arrival(index) for index in self.left]
+        results = decode_batch([_message(arrival) for arrival in arrivals])
+        await devices.look_up(connection, _device_ids(results))
+        for arrival, result in zip(arrivals, results, strict=True):
+            take(self.batch, arrival, result, devices, incoming.future_tolerance)
+        return self.batch
+
+
+async def prepare(
+    records: Records,
+    positions: Mapping[int, Position],
+    devices: Devices,
+    future_tolerance: timedelta,
+) -> Prepared:
+    """Read what is plain, without the database: the batch before may still be written meanwhile.
+
+    Between slices the loop goes round, so that its writing never waits for more than one of them.
+    """
+    flat = [record for partition in sorted(records) for record in records[partition]]
+    incoming = Incoming(flat, dict(positions), devices, future_tolerance)
+    batch = Batch(spans=_spans(records, positions), messages=incoming.messages())
+    left: list[int] = []
+    for start in range(0, len(flat), SLICE):
+        found, others = incoming.read_columns(start, start + SLICE)
+        _take_columns(batch, found)
+        left += others
+        await asyncio.sleep(0)
+    _count_decoded(batch, set(left))
+    _count_qos0(batch, records, positions)
+    return Prepared(batch, incoming, left)
+
+
 def _take_columns(batch: Batch, found: Iterable[Columns]) -> None:
     """Add columns to a batch, and count what decoding yielded."""
     messages, tally = batch.messages, batch.tally
@@ -170,11 +195,13 @@ def _take_columns(batch: Batch, found: Iterable[Columns]) -> None:
             tally.readings[source, hour, one.kind, "decoded", ""] += n
 
 
-def _count_decoded(batch: Batch, plain: int, left: set[int]) -> None:
+def _count_decoded(batch: Batch, left: set[int]) -> None:
     """Count the messages that were read as columns."""
-    if batch.messages is None or not plain:
+    if batch.messages is None:
         return
-    books = [book for index, book in enumerate(batch.messages.books) if index not in left]
+    books = batch.messages.books
+    if left:
+        books = [book for index, book in enumerate(books) if index not in left]
     for book, n in Counter(books).items():
         source, hour = batch.messages.keys[book]
         batch.tally.messages[source, hour, MessageOutcome.DECODED.value, ""] += n

@@ -4,8 +4,9 @@
    every pause, fetch error, restarted broker or replaced log, and each minute.
 2. What was fetched counts only if the topic still stands as it was proven, and only from our offset
    on, without a hole.
-3. One batch, one transaction. While the database is away the batch is kept, nothing is fetched,
-   nothing is refused, and we say not ready.
+3. One batch, one transaction. The next batch is read while the database works on the last, and is
+   stored after it. While the database is away both are kept, nothing is refused, and we say not
+   ready.
 4. Whoever finds a partition moved on by another process drops its batch and proves again.
 5. Kafka's own committed offsets follow, for lag tools only.
 """
@@ -24,7 +25,7 @@ from services.common.health import Health
 from services.common.metrics import IngestMetrics
 from services.common.retries import Backoff
 from services.common.settings import Settings
-from services.ingest.batch import Records, assemble
+from services.ingest.batch import Prepared, Records, prepare
 from services.ingest.database import Database
 from services.ingest.log import LOG_ERRORS, Log
 from services.ingest.topic_identity import Standing, TopicIdentity
@@ -94,6 +95,7 @@ class Consumer:
         self._committed_at = 0.0
         self._asked_at = 0.0
         self._missed: set[tuple[int, int, int]] = set()
+        self._ahead: Prepared | None = None
         self._paths = Paths()
         self._backoff = Backoff(first_s=0.1, cap_s=5.0)
         self._tolerance = timedelta(seconds=settings.future_tolerance_s)
@@ -137,14 +139,32 @@ class Consumer:
     async def _step(self, stop: asyncio.Event) -> None:
         await self._database.ready()
         await self._trust()
-        records = await self._fetch()
-        if records:
-            await self._handle(records, stop)
+        prepared = self._take_ahead() or await self._prepare(await self._fetch())
+        if prepared is not None:
+            await self._handle(prepared, stop)
         else:
             await self._check_servers()
         self._health.ready()
         self._backoff.reset()
         await self._follow_in_kafka()
+
+    async def _prepare(self, records: Records) -> Prepared | None:
+        if not records:
+            return None
+        return await prepare(records, self._positions, self._database.devices, self._tolerance)
+
+    def _take_ahead(self) -> Prepared | None:
+        """Return the batch that was read ahead, if it still follows where we stand."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return None
+        for span in ahead.batch.spans:
+            position = self._positions.get(span.partition)
+            here = None if position is None else (position.generation, position.next_offset)
+            if here != (span.generation, span.first_offset):
+                self._distrust()  # what was fetched is dropped, so that it is sought again
+                return None
+        return ahead
 
     async def _check_servers(self) -> None:
         """Ask both servers for a sign of life: an empty fetch doesn't tell silence from absence."""
@@ -155,8 +175,9 @@ class Consumer:
             self._asked_at = time.monotonic()
 
     def _distrust(self) -> None:
-        """Forget what was proven; the next step proves it again."""
+        """Forget what was proven, and what was read ahead; the next step proves it again."""
         self._positions.clear()
+        self._ahead = None
 
     async def _trust(self) -> None:
         """Prove every assigned partition that is not, and all of them each minute; then seek."""
@@ -181,7 +202,7 @@ class Consumer:
         self._proven_at = time.monotonic()
         self._metrics.proofs.inc()
 
-    async def _fetch(self) -> Records:
+    async def _fetch(self, *, ahead: bool = False) -> Records:
         """Gather records until the batch is full or waited long enough, and keep what we may."""
         if not self._positions:
             await asyncio.sleep(0.05)
@@ -205,9 +226,9 @@ class Consumer:
             for place, records in fetched.items():
                 found.setdefault(place.partition, []).extend(records)
                 n += len(records)
-        return await self._ours(found) if found else {}
+        return await self._ours(found, ahead=ahead) if found else {}
 
-    async def _ours(self, found: Mapping[int, Sequence[ConsumerRecord]]) -> Records:
+    async def _ours(self, found: Mapping[int, Sequence[ConsumerRecord]], *, ahead: bool) -> Records:
         """Keep what is of the proven log and follows our offsets."""
         if self._assignments.count != self._seen_assignments:
             self._distrust()
@@ -217,7 +238,7 @@ class Consumer:
         return {
             partition: following
             for partition, records in found.items()
-            if (following := await self._following(partition, records))
+            if (following := await self._following(partition, records, ahead=ahead))
         }
 
     async def _stands_as_proven(self) -> bool:
@@ -230,9 +251,12 @@ class Consumer:
         return False
 
     async def _following(
-        self, partition: int, records: Sequence[ConsumerRecord]
+        self, partition: int, records: Sequence[ConsumerRecord], *, ahead: bool
     ) -> Sequence[ConsumerRecord]:
-        """Return the records that follow our offset without a hole; seek where others came."""
+        """Return the records that follow our offset without a hole; seek where others came.
+
+        A hole is booked only when nothing is being stored: the database does one thing at a time.
+        """
         position = self._positions[partition]
         start, n = position.next_offset, 0
         while n < len(records) and records[n].offset == start + n:
@@ -240,7 +264,7 @@ class Consumer:
         if n == len(records):
             return records
         self._metrics.out_of_step.inc()
-        if n == 0 and (partition, start, records[0].offset) in self._missed:
+        if n == 0 and not ahead and (partition, start, records[0].offset) in self._missed:
             await self._book_hole(position, records[0].offset)
         else:
             self._missed.add((partition, start + n, records[n].offset))
@@ -262,24 +286,38 @@ class Consumer:
         self._positions[partition] = replace(position, next_offset=following, witness=None)
         self._kafka.seek(self._place(partition), following)
 
-    async def _handle(self, records: Records, stop: asyncio.Event) -> None:
+    async def _handle(self, prepared: Prepared, stop: asyncio.Event) -> None:
+        """Store a batch; while the database works, the next one is fetched and read."""
         began = time.monotonic()
-        batch = await assemble(
-            records, self._positions, self._database.devices, self._database.connection,
-            self._tolerance,
-        )  # fmt: skip
-        decoded = time.monotonic()
-        if not await self._store(batch, _newest(records), stop):
+        batch = await prepared.finish(self._database.connection)
+        newest, oldest = _bounds(prepared)
+        storing = asyncio.create_task(self._store(batch, newest, stop), name="store")
+        self._advance(batch)
+        ahead = asyncio.create_task(self._read_ahead(), name="read ahead")
+        stored, read = await asyncio.gather(storing, ahead, return_exceptions=True)
+        for result in (stored, read):
+            if isinstance(result, BaseException):
+                raise result
+        if not stored:
+            self._distrust()
             return
-        for span in batch.spans:
-            position = self._positions[span.partition]
-            self._positions[span.partition] = Position(
-                position.topic, position.generation, position.partition, position.topic_id,
-                span.next_offset, span.witness,
-            )  # fmt: skip
-        self._count(batch, decoded - began, time.monotonic() - decoded, _oldest(records))
+        self._ahead = read if isinstance(read, Prepared) else None
+        self._count(batch, time.monotonic() - began, oldest)
 
-    def _count(self, batch: Batch, decode_s: float, store_s: float, oldest: datetime) -> None:
+    def _advance(self, batch: Batch) -> None:
+        """Stand behind a batch that is being stored; whoever fails to store it distrusts all."""
+        for span in batch.spans:
+            self._positions[span.partition] = replace(
+                self._positions[span.partition],
+                next_offset=span.next_offset,
+                witness=span.witness,
+            )
+
+    async def _read_ahead(self) -> Prepared | None:
+        """Fetch and read what follows, without the database, which is at work on the last batch."""
+        return await self._prepare(await self._fetch(ahead=True))
+
+    def _count(self, batch: Batch, store_s: float, oldest: datetime) -> None:
         metrics = self._metrics
         metrics.batches.inc()
         metrics.messages.inc(sum(span.next_offset - span.first_offset for span in batch.spans))
@@ -287,7 +325,6 @@ class Consumer:
             sum(n for key, n in batch.tally.readings.items() if key[3] == "decoded")
         )
         metrics.refused.inc(len(batch.refused))
-        metrics.decode_time.observe(decode_s)
         metrics.store_time.observe(store_s)
         metrics.delay.observe(max(0.0, (datetime.now(UTC) - oldest).total_seconds()))
 
@@ -354,12 +391,10 @@ class Consumer:
         return TopicPartition(self._settings.raw_topic, partition)
 
 
-def _newest(records: Records) -> datetime:
-    return _moment(max(found[-1].timestamp for found in records.values()))
-
-
-def _oldest(records: Records) -> datetime:
-    return _moment(min(found[0].timestamp for found in records.values()))
+def _bounds(prepared: Prepared) -> tuple[datetime, datetime]:
+    """Return when the newest and the oldest message of a batch were received."""
+    times = [record.timestamp for record in prepared.incoming.records]
+    return _moment(max(times)), _moment(min(times))
 
 
 def _moment(timestamp_ms: int) -> datetime:

@@ -23,7 +23,8 @@ class Devices:
         self._known: dict[str, Device] = {}
         self._newest: datetime | None = None
         self._lanes: dict[tuple[str, str], Lane] = {}
-        self._routes: dict[bytes, Route] = {}
+        self.routes: dict[bytes, Route] = {}
+        """Where the messages of a topic go, as far as ``route`` was asked."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -39,14 +40,14 @@ class Devices:
         """
         if topic is None:
             return None
-        known = self._routes.get(topic)
+        known = self.routes.get(topic)
         if known is not None:
             return known
         address = native.address(topic.decode("utf-8", "replace"))
         device = None if address is None else self._known.get(address[1])
         if address is None or device is None:
             return None
-        route = self._routes[topic] = self._new_route(address[0], device)
+        route = self.routes[topic] = self._new_route(address[0], device)
         return route
 
     def _new_route(self, kind: str, device: Device) -> Route:
@@ -77,7 +78,7 @@ class Devices:
             device = Device(row["device_id"], row["device_type"], row["data_from"], self._zone)
             former = self._known.get(device.device_id)
             if former is not None and former != device:
-                self._routes.clear()
+                self.routes.clear()
             self._known[device.device_id] = device
             if self._newest is None or row["stored_at"] > self._newest:
                 self._newest = row["stored_at"]
