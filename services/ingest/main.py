@@ -13,10 +13,11 @@ from services.common.health import Health, HealthServer
 from services.common.metrics import IngestMetrics
 from services.common.retries import Backoff
 from services.common.settings import Settings
-from services.ingest.consumer import Clients, Consumer
+from services.ingest.consumer import Consumer
 from services.ingest.database import Database
 from services.ingest.devices import Devices
 from services.ingest.log import Log
+from services.ingest.reader import Clients, Reader
 from services.ingest.topic_identity import TopicIdentity
 
 PROOF_BYTES = 64 * 1024
@@ -90,7 +91,8 @@ async def _build(
         opened.push_async_callback(_end, client)
         await client.start()
     clients = Clients(reader, identity, Log(settings.raw_topic, prover))
-    return Consumer(settings, clients, database, health, metrics)
+    reading = Reader(settings, clients, metrics)
+    return Consumer(settings, reading, database, health, metrics)
 
 
 class Stoppable(Protocol):
