@@ -58,7 +58,7 @@ def _reading(kind: str) -> Any:  # noqa: ANN401 # a type, built at run time
         **{name: _text(text) for name, text in TEXTS[kind].items()},
     }
     # Built from the table, so that a channel is declared once; checkers cannot follow it there.
-    built = TypedDict(f"{kind.capitalize()}Reading", fields)  # type: ignore[misc]
+    built = TypedDict(f"{kind.capitalize()}Reading", fields)  # type: ignore[misc]  # as above
     return with_config(_STRICT)(built)
 
 

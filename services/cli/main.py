@@ -57,13 +57,13 @@ COMMANDS = {
 class LazyGroup(TyperGroup):
     """Holds a stub for each command until it is called, so that the overview answers at once."""
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - typer's own types
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 # typer's own types
         """Put the real command in its stub's place."""
         if args and args[0] in COMMANDS:
             self.commands[args[0]] = _load(args[0], COMMANDS[args[0]])
         return super().resolve_command(ctx, args)
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own types
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 # typer's own types
         """Tell in a sentence what kept a command from its work."""
         quiet = import_module("services.cli.quiet")
         try:
@@ -107,7 +107,7 @@ def main(
     del verbose  # the group reads it
 
 
-def _load(name: str, command: Command) -> Any:  # noqa: ANN401 - typer's own types
+def _load(name: str, command: Command) -> Any:  # noqa: ANN401 # typer's own types
     module = import_module(f"services.cli.{command.module}")
     found = getattr(module, command.attribute)
     if isinstance(found, typer.Typer):

@@ -43,7 +43,7 @@ def rate(value: float | None) -> str:
     """Return a number a second, with a decimal where it is small."""
     if value is None:
         return _UNKNOWN
-    return f"{value:.1f}" if 0 < value < 10 else number(value)  # noqa: PLR2004 - two digits say enough
+    return f"{value:.1f}" if 0 < value < 10 else number(value)  # noqa: PLR2004 # two digits say enough
 
 
 def seconds(value: float | None) -> str:

@@ -104,7 +104,7 @@ def _body(data: bytes, start: int) -> tuple[int, int] | None:
         if position >= len(data):
             return None
         length |= (data[position] & 0x7F) << (7 * index)
-        if data[position] < 0x80:  # noqa: PLR2004 - the bit that says that another byte follows
+        if data[position] < 0x80:  # noqa: PLR2004 # the bit that says that another byte follows
             end = position + 1 + length
             return (position + 1, end) if end <= len(data) else None
     raise MalformedPacketError("a packet's length has more than four bytes")
@@ -138,10 +138,10 @@ def _text(text: str) -> bytes:
 
 
 def _length(value: int) -> bytes:
-    if value < 0x80:  # noqa: PLR2004 - seven bits of length in a byte
+    if value < 0x80:  # noqa: PLR2004 # seven bits of length in a byte
         return bytes((value,))
     encoded = bytearray()
-    while value > 0x7F:  # noqa: PLR2004 - likewise
+    while value > 0x7F:  # noqa: PLR2004 # likewise
         encoded.append(value & 0x7F | 0x80)
         value >>= 7
     encoded.append(value)

@@ -36,7 +36,7 @@ class Publisher:
     afterwards a lost connection is made again for as long as it takes.
     """
 
-    def __init__(  # noqa: PLR0913 - what a connection needs
+    def __init__(  # noqa: PLR0913 # what a connection needs
         self,
         host: str,
         port: int,

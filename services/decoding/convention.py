@@ -22,11 +22,11 @@ class Convention(Protocol):
     @property
     def NAME(self) -> str: ...  # noqa: D102, N802 # constants of a module
     @property
-    def TOPICS(self) -> tuple[str, ...]: ...  # noqa: D102, N802
+    def TOPICS(self) -> tuple[str, ...]: ...  # noqa: D102, N802 # a constant
     @property
-    def PERSONAL(self) -> frozenset[str]: ...  # noqa: D102, N802
+    def PERSONAL(self) -> frozenset[str]: ...  # noqa: D102, N802 # a constant
     @property
-    def TIME_MAY_BE_MISSING(self) -> bool: ...  # noqa: D102, N802
+    def TIME_MAY_BE_MISSING(self) -> bool: ...  # noqa: D102, N802 # a constant
 
     def claims(self, topic: str) -> bool:
         """Whether messages on this topic may be of this convention."""

@@ -36,7 +36,7 @@ def parse(payload: bytes) -> Any:  # noqa: ANN401 # any JSON value
         return _malformed(payload, str(error))
 
 
-def _parse_without_long_numbers(payload: bytes) -> Any:  # noqa: ANN401
+def _parse_without_long_numbers(payload: bytes) -> Any:  # noqa: ANN401 # any JSON value
     try:
         return from_json(
             _LONG_NUMBER.sub(_as_infinity, payload), allow_inf_nan=True, cache_strings="keys"

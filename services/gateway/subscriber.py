@@ -45,7 +45,7 @@ class Subscriber:
     told what it waits for, and None once it is connected and subscribed.
     """
 
-    def __init__(  # noqa: PLR0913 - the joint of MQTT and the forwarder
+    def __init__(  # noqa: PLR0913 # the joint of MQTT and the forwarder
         self,
         settings: Settings,
         slot: str,

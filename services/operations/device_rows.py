@@ -59,7 +59,7 @@ def read_rows(text: str) -> list[Row]:
     return list(csv.DictReader(io.StringIO(text.lstrip("\ufeff"))))
 
 
-def _json(text: str, where: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+def _json(text: str, where: str) -> Any:  # noqa: ANN401 # whatever JSON holds
     try:
         return json.loads(text)
     except ValueError as error:
@@ -122,7 +122,7 @@ def items(said: Mapping[str, Any], known: Known, far_back: datetime) -> Items:
     return Items(device, _site(said, known), _deployment(said, device, known, far_back))
 
 
-def _device(said: Mapping[str, Any], current: Any) -> Device:  # noqa: ANN401 - a row of asyncpg's
+def _device(said: Mapping[str, Any], current: Any) -> Device:  # noqa: ANN401 # a row of asyncpg's
     merged = {**_known(current, ("device_type", "name", "owner", "licence", "station_class",
                                  "origin")), **said}  # fmt: skip
     device_type = merged.get("device_type", "generic")
@@ -168,7 +168,7 @@ def _deployment(
     return Deployment(device.device_id, part, said["site_id"], start, **stands)
 
 
-def _known(current: Any, names: Sequence[str]) -> dict[str, Any]:  # noqa: ANN401 - see above
+def _known(current: Any, names: Sequence[str]) -> dict[str, Any]:  # noqa: ANN401 # see above
     if current is None:
         return {}
     return {name: current[name] for name in names if current[name] is not None}

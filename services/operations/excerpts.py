@@ -47,4 +47,4 @@ def beginning(payload: bytes, characters: int) -> str:
 
 
 def _visible(part: bytes) -> str:
-    return "".join(chr(byte) if 0x20 <= byte < 0x7F else "·" for byte in part)  # noqa: PLR2004 - ASCII
+    return "".join(chr(byte) if 0x20 <= byte < 0x7F else "·" for byte in part)  # noqa: PLR2004 # ASCII

@@ -76,7 +76,7 @@ def _pack(block: Block, channels: Sequence[str], batch_id: int) -> NDArray[Any]:
     return rows
 
 
-def _fill(rows: NDArray[Any], name: str, values: Any, length: int) -> None:  # noqa: ANN401
+def _fill(rows: NDArray[Any], name: str, values: Any, length: int) -> None:  # noqa: ANN401 # as numpy
     """Fill a field: its length and its values; null where there are none."""
     rows[f"{name} length"] = length if values is not None or length == 0 else -1
     if values is not None:

@@ -64,7 +64,6 @@ class Table:
 
     async def lock_staged(self, span: tuple[datetime, datetime]) -> dict[Identity, Row]:
         """Lock and return the stored rows of the staged identities, between two times."""
-        await self.connection.execute(query("readings.index_scans_only"))
         found = await self.connection.fetch(query("readings.lock_existing", table=self.name), *span)
         return {(r["device_id"], r["part"], r["time"]): self._row(r) for r in found}
 
@@ -84,10 +83,10 @@ class Table:
             query(
                 "readings.change_existing",
                 table=self.name,
-                columns=", ".join(changing),
-                staged_columns=", ".join(f"s.{column}" for column in changing),
-            ),
-            *span,
+                columns=", ".join(self.columns),
+                changing=", ".join(changing),
+                staged=", ".join(f"excluded.{column}" for column in changing),
+            )
         )
         if _affected(done) != n:
             message = f"{done} where {n} locked rows of {self.name} were to change"

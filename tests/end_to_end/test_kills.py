@@ -51,7 +51,7 @@ async def test_a_killed_mosquitto_forgets_only_what_it_still_held(
 
     lost = load.acknowledged - await mortal.stored()
     with capsys.disabled():
-        print(f"\nkill -9 of Mosquitto: {len(lost)} of {load.n} acknowledged messages gone")  # noqa: T201
+        print(f"\nkill -9 of Mosquitto: {len(lost)} of {load.n} acknowledged messages gone")  # noqa: T201 # the loss is to be seen
     assert not lost - before - during
     assert await mortal.quarantined() == set()
     await mortal.balances()

@@ -45,7 +45,7 @@ async def test_what_an_account_may_not_write_is_told_apart(mosquitto: MosquittoS
 
 async def test_a_wrong_password_is_an_error(mosquitto: MosquittoServer) -> None:
     with pytest.raises(BrokerRefusedError):
-        async with publisher(mosquitto, password="wrong"):  # noqa: S106 - wrong on purpose
+        async with publisher(mosquitto, password="wrong"):  # noqa: S106 # wrong on purpose
             pass
 
 

@@ -158,7 +158,7 @@ async def test_judged_by_finds_all_some_and_those_changed_since(
     await register(connection, devices=[replace(DEVICE, device_id="station-3")])
 
     async def ids(**by: object) -> list[str]:
-        rows = await registry.judged_by(connection, **by)  # type: ignore[arg-type]
+        rows = await registry.judged_by(connection, **by)  # type: ignore[arg-type]  # one of three
         return sorted(row["device_id"] for row in rows)
 
     assert await ids() == ["station-1", "station-2", "station-3"]

@@ -177,4 +177,4 @@ def test_logs_are_json_lines_where_nobody_watches() -> None:
         ("waits", "test", "warning"),
         ("hello there", "test", "warning"),
     ]
-    assert lines[0]["secret_key"] == "***"  # noqa: S105 - the mask
+    assert lines[0]["secret_key"] == "***"  # noqa: S105 # the mask

@@ -6,13 +6,6 @@ on commit delete rows
 -- name: clear_stage
 truncate stage_{table}
 
--- name: index_scans_only
--- The planner knows nothing of a stage that was filled a moment ago; a hash or merge join would
--- read whole chunks for a few identities.
-set local enable_hashjoin = off;
-set local enable_mergejoin = off;
-set local enable_seqscan = off;
-
 -- name: insert_new
 -- In the order of identity, so that two writers never wait for each other in a ring.
 insert into {table} ({columns})
@@ -33,32 +26,43 @@ select array_agg(device_id) as device_ids, array_agg(part) as parts,
 from inserted
 
 -- name: lock_existing
+-- One index look-up for each staged row, in the order of identity. Written as a join, the planner,
+-- which knows nothing of a stage that was filled a moment ago, compares each row with each: ten
+-- thousand duplicates then take half a minute.
 select r.*
-from stage_{table} as s
-join {table} as r on r.device_id = s.device_id and r.part = s.part and r.time = s.time
-where r.time between $1 and $2
-order by r.device_id, r.part, r.time
-for update of r
+from (select device_id, part, time from stage_{table} order by device_id, part, time offset 0) as s
+cross join lateral (
+    select * from {table} as r
+    where r.device_id = s.device_id and r.part = s.part and r.time = s.time
+      and r.time between $1 and $2
+    for update
+) as r
 
 -- name: keep_former
--- The row as it stood, provenance included, before it is changed.
+-- The row as it stood, provenance included, before it is changed. Look-ups as above.
 insert into reading_revisions (kind, device_id, part, time, former, replaced_by, outcome)
 select $1, r.device_id, r.part, r.time, to_jsonb(r), $2, $3
 from stage_{table} as s
-join {table} as r on r.device_id = s.device_id and r.part = s.part and r.time = s.time
-where r.time between $4 and $5
+cross join lateral (
+    select * from {table} as r
+    where r.device_id = s.device_id and r.part = s.part and r.time = s.time
+      and r.time between $4 and $5
+    offset 0
+) as r
 
 -- name: change_existing
-update {table} as r
-set ({columns}) = (select {staged_columns}), stored_at = now()
-from stage_{table} as s
-where r.device_id = s.device_id and r.part = s.part and r.time = s.time
-  and r.time between $1 and $2
+-- All of them are there, locked by us: the conflict finds each by its index.
+insert into {table} ({columns})
+select {columns} from stage_{table} order by device_id, part, time
+on conflict (device_id, part, time) do update
+set ({changing}) = row({staged}), stored_at = now()
 
 -- name: former_versions
 select v.device_id, v.part, v.time, v.former::text as former
-from reading_revisions as v
-join unnest($2::text[], $3::text[], $4::timestamptz[]) as wanted (device_id, part, time)
-  using (device_id, part, time)
-where v.kind = $1
+from unnest($2::text[], $3::text[], $4::timestamptz[]) as w (device_id, part, time)
+cross join lateral (
+    select * from reading_revisions as v
+    where v.kind = $1 and v.device_id = w.device_id and v.part = w.part and v.time = w.time
+    offset 0
+) as v
 order by v.replaced_at desc
