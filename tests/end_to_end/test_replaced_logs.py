@@ -203,6 +203,7 @@ async def test_a_new_cluster_under_the_old_address_is_a_new_generation(mortal: M
     await is_a_new_generation(topic, ingest, LONGER)
 
 
+@pytest.mark.long
 async def test_other_records_in_the_same_topic_are_known_by_the_witness(
     mortal: MortalCity, tmp_path: Path
 ) -> None:
