@@ -92,9 +92,9 @@ class Settings(BaseSettings):
         "high: the first one waits for the last.",
     )
     gateway_linger_ms: int = Field(
-        default=5,
-        description="How long a chunk waits for company. Too low: more CPU a message; too high: "
-        "delay.",
+        default=20,
+        description="How long a chunk waits for company. Too low: more CPU a message, Kafka's too; "
+        "too high: delay.",
     )
     gateway_drain_s: float = Field(
         default=20.0,

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
-from aiokafka import ConsumerRecord
 
 from schemas.messages import Decoded, Liveness, Message, Reading, Result
 from schemas.outcomes import MessageOutcome
@@ -20,6 +19,7 @@ from services.decoding.columns import Columns
 from services.decoding.detect import decode_batch
 from services.decoding.judging import judge
 from services.ingest.devices import Devices
+from services.ingest.lean_records import Record
 from services.ingest.log import witness_of
 from services.storage.batches import (
     Arrival,
@@ -34,7 +34,7 @@ from services.storage.batches import (
 )
 from services.storage.offsets import Position
 
-Records = Mapping[int, Sequence[ConsumerRecord]]
+Records = Mapping[int, Sequence[Record]]
 """Records by partition, offsets without a hole."""
 
 QOS_0 = ("qos", b"0")
@@ -65,7 +65,8 @@ async def assemble(
 class Incoming:
     """The records of a batch as one list, in the order of partition and offset."""
 
-    records: Sequence[ConsumerRecord]
+    records: Sequence[Record]
+    partitions: list[int]
     positions: Mapping[int, Position]
     devices: Devices
     future_tolerance: timedelta
@@ -74,11 +75,11 @@ class Incoming:
         """Say where each stands, and under which source and hour of receipt it is counted."""
         keys: dict[tuple[int, int], int] = {}
         books = [
-            keys.setdefault((record.partition, record.timestamp // HOUR_MS), len(keys))
-            for record in self.records
+            keys.setdefault((partition, record.timestamp // HOUR_MS), len(keys))
+            for partition, record in zip(self.partitions, self.records, strict=True)
         ]
         return Messages(
-            [record.partition for record in self.records],
+            self.partitions,
             [record.offset for record in self.records],
             [record.timestamp * 1000 for record in self.records],
             books,
@@ -92,7 +93,7 @@ class Incoming:
         records, route = self.records[start:stop], self.devices.route
         known = self.devices.routes
         routes = [
-            (known.get(record.key) or route(record.key))
+            (known.get(record.key or b"") or route(record.key))
             if len(record.headers) == PLAIN_HEADERS
             else None
             for record in records
@@ -107,8 +108,7 @@ class Incoming:
 
     def arrival(self, index: int) -> Arrival:
         """Return where one message came from."""
-        record = self.records[index]
-        return _arrival(record, self.positions[record.partition])
+        return _arrival(self.records[index], self.positions[self.partitions[index]])
 
     def unpack(self, rows: Sequence[Row]) -> list[Copy]:
         """Read single messages again, the readable way, and return the wanted readings."""
@@ -165,7 +165,8 @@ async def prepare(
     Between slices the loop goes round, so that its writing never waits for more than one of them.
     """
     flat = [record for partition in sorted(records) for record in records[partition]]
-    incoming = Incoming(flat, dict(positions), devices, future_tolerance)
+    partitions = [partition for partition in sorted(records) for _ in records[partition]]
+    incoming = Incoming(flat, partitions, dict(positions), devices, future_tolerance)
     batch = Batch(spans=_spans(records, positions), messages=incoming.messages())
     left: list[int] = []
     for start in range(0, len(flat), SLICE):
@@ -247,7 +248,7 @@ def _device_ids(results: Iterable[Result]) -> Iterable[str]:
     )
 
 
-def _arrival(record: ConsumerRecord, position: Position) -> Arrival:
+def _arrival(record: Record, position: Position) -> Arrival:
     headers = dict(record.headers)
     received_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
     return Arrival(

