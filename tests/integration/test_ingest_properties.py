@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from services.common.kafka import partition_for
 from services.ingest.batch import Records
+from services.ingest.lean_records import Record
 from services.ingest.devices import Devices
 from services.storage import balance
 from tests.support.batches import RECEIVED, books
@@ -115,7 +116,7 @@ class Bench:
 
 
 def _records(hands: Intake, arrived: Sequence[Arrived]) -> Records:
-    records: dict[int, list[object]] = {}
+    records: dict[int, list[Record]] = {}
     for one in arrived:
         record = hands.record(
             (one.topic, one.payload), one.partition, received_at=one.received_at,

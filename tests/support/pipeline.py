@@ -159,8 +159,9 @@ class Pipeline:
 
     async def consumed(self) -> int:
         """Messages that ingest is done with, in all generations."""
-        n = await self.fetchval("select coalesce(sum(n), 0) from ledger_messages "
-                                "where source <> 'quarantine'")
+        n = await self.fetchval(
+            "select coalesce(sum(n), 0) from ledger_messages where source <> 'quarantine'"
+        )
         return int(n)
 
     async def until_consumed(self, n: int, timeout_s: float = SETTLE_SECONDS) -> None:
@@ -187,7 +188,9 @@ class Pipeline:
         ends = await self.ends()
         rows = await self.fetch(
             "select distinct on (partition) partition, next_offset from consumed_offsets "
-            "where topic = $1 order by partition, generation desc", self.settings.raw_topic)
+            "where topic = $1 order by partition, generation desc",
+            self.settings.raw_topic,
+        )
         following = {row["partition"]: row["next_offset"] for row in rows}
         return sum(end - following.get(partition, 0) for partition, end in ends.items())
 
