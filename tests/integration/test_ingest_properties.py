@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from services.common.kafka import partition_for
 from services.ingest.batch import Records
-from services.ingest.lean_records import Record
 from services.ingest.devices import Devices
+from services.ingest.lean_records import Record
 from services.storage import balance
 from tests.support.batches import RECEIVED, books
 from tests.support.databases import Database
