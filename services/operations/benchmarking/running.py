@@ -32,6 +32,9 @@ CHUNK = 500
 POLL_S = 0.05
 STALLED_S = 60.0
 
+GATEWAY_FLAGS = [("qos", b"1"), ("retain", b"0"), ("dup", b"0")]
+"""What the gateway's headers say of a message; a backlog is made of the same records."""
+
 Progress = Callable[[int], None]
 
 
@@ -174,14 +177,15 @@ async def _produce_group(
     group: list[Message],
 ) -> None:
     now_ms = time.time_ns() // 1_000_000
+    headers = [("slot", b"bench"), ("gateway_time", b"%d" % now_ms), *GATEWAY_FLAGS]
     answers = []
     batch = producer.create_batch()
     for name, payload in group:
         key = name.encode()
-        if batch.append(timestamp=now_ms, key=key, value=payload, headers=[]) is None:
+        if batch.append(timestamp=now_ms, key=key, value=payload, headers=headers) is None:
             answers.append(await producer.send_batch(batch, topic, partition=partition))
             batch = producer.create_batch()
-            batch.append(timestamp=now_ms, key=key, value=payload, headers=[])
+            batch.append(timestamp=now_ms, key=key, value=payload, headers=headers)
     answers.append(await producer.send_batch(batch, topic, partition=partition))
     for answer in answers:
         await answer
