@@ -48,6 +48,7 @@ COMMANDS = {
     ),
     "replay": Command("replay", "replay_command", TRY, "Publish recorded data over MQTT."),
     "bench": Command("bench", "bench_command", TRY, "Measure how fast this machine is."),
+    "drill": Command("drill", "drill_command", TRY, "Prove every promise before going live."),
     "simulate": Command(
         "simulate", "simulate_command", TRY, "Simulate a city over MQTT until Ctrl-C."
     ),

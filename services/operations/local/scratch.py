@@ -6,40 +6,57 @@ For measuring and drilling: nothing of the city that runs beside it is touched.
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from services.common.settings import Settings
+from services.common.settings import PREFIX, Settings
 from services.operations.local import preparing
 from services.operations.local.layout import Layout, layout
-from services.operations.local.readiness import reason_not_ready
+from services.operations.local.readiness import ask, reason_of
 from services.operations.stack.ports import LOOPBACK, free_port, is_free
 from services.operations.stack.program import Program
 from services.operations.stack.server import Server
 
 SERVERS = ("mosquitto", "kafka", "postgresql")
+_NAME_SETTINGS = {"gateway": "GATEWAY_SLOT", "ingest": "INGEST_NAME"}
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceDescription:
-    """A gateway or ingest process of a layout, as a server to be started."""
+    """A gateway or ingest process of a layout, or one more of the kind, as a server to be started.
+
+    ``changes`` are environment variables that only this process has.
+    """
 
     layout: Layout
     name: str
+    health_port: int
+    changes: Mapping[str, str] = field(default_factory=dict)
 
     def program(self) -> Program:
         """The process to run, in a folder of its own, where its log stands beside it."""
+        kind, _, _ = self.name.partition("-")
         found = {program.name: program for program in self.layout.service_programs()}
+        like = found.get(self.name, found[f"{kind}-0"])
         directory = self.layout.state_directory / self.name
         directory.mkdir(exist_ok=True)
-        return replace(found[self.name], directory=directory)
+        own = {
+            PREFIX + _NAME_SETTINGS[kind]: self.name,
+            f"{PREFIX}{kind.upper()}_HEALTH_PORT": str(self.health_port),
+        }
+        environment = {**like.environment, **own, **self.changes}
+        return replace(like, name=self.name, directory=directory, environment=environment)
 
     def is_ready(self) -> bool:
         """Whether its ``/readyz`` says so."""
-        return reason_not_ready(self.layout, self.name) is None
+        return self.reason_not_ready() is None
+
+    def reason_not_ready(self) -> str | None:
+        """Why it is not ready, by its ``/readyz``; None when it is."""
+        return reason_of(ask(self.health_port, "/readyz"))
 
 
 @dataclass
@@ -54,11 +71,18 @@ class Scratch:
         """The settings by which its parts find each other."""
         return self.layout.settings
 
-    def start_service(self, name: str) -> Server:
-        """Start ``gateway-0``, ``ingest-0`` or ``ingest-1`` and wait until it is ready."""
-        server = Server(ServiceDescription(self.layout, name))
+    def start_service(self, name: str, changes: Mapping[str, str] | None = None) -> Server:
+        """Start ``gateway-N`` or ``ingest-N`` and wait until it is ready."""
+        server = self.launch_service(name, changes)
+        server.wait_ready()
+        return server
+
+    def launch_service(self, name: str, changes: Mapping[str, str] | None = None) -> Server:
+        """Start a service and return at once."""
+        port = self.layout.health_ports().get(name) or free_port()
+        server = Server(ServiceDescription(self.layout, name, port, changes or {}))
         self.processes[name] = server
-        server.start()
+        server.launch()
         return server
 
     def end(self) -> None:

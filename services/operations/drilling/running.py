@@ -1,0 +1,124 @@
+"""Play scenarios one after the other on a scratch city, and judge each.
+
+A city whose promises all held goes on to the next scenario, with everything that it holds; after a
+scenario that failed the next one begins on a new city.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.common.settings import Settings
+from services.operations.accounting import Account
+from services.operations.drilling.judging import judge
+from services.operations.drilling.run import Run
+from services.operations.drilling.scenario import (
+    DrillError,
+    Result,
+    Scenario,
+    SkippedError,
+)
+from services.operations.drilling.stage import SERVICES, UNREACHABLE, Stage
+from services.operations.local.scratch import scratch_city
+from services.operations.stack.processes import CommandError, StillRunningError
+from services.operations.stack.server import ServerError
+
+SCENARIO_S = 300.0
+"""How long a scenario may take before it is ended and counts as failed."""
+STATEMENT_TIMEOUT_S = 5.0
+"""Short, so that a lock on the hypertable is felt within seconds."""
+BROKEN = (DrillError, ServerError, StillRunningError, CommandError, *UNREACHABLE)
+"""What keeps a scenario from its end; it failed then."""
+
+
+@dataclass
+class Drill:
+    """Which scenarios are played, with how many messages each, and who is told."""
+
+    chosen: Sequence[Scenario]
+    messages: int
+    quick: bool
+    tell: Callable[[str], None]
+    results: list[Result] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Whether every scenario was played and every promise held."""
+        return len(self.results) == len(self.chosen) and all(one.holds for one in self.results)
+
+    def play(self, settings: Settings) -> Generator[Result, None, None]:
+        """Play all scenarios and yield what each came to."""
+        waiting = deque(self.chosen)
+        while waiting:
+            with scratch_city(_impatient(settings)) as city:
+                stage = Stage(city)
+                for name in SERVICES:
+                    city.launch_service(name)
+                asyncio.run(_prepare(stage))
+                while waiting and all(result.holds for result in self.results[-1:]):
+                    yield self._play_next(stage, waiting.popleft())
+
+    def _play_next(self, stage: Stage, scenario: Scenario) -> Result:
+        result = Result(scenario)
+        messages = max(100, int(self.messages * scenario.share))
+        run = Run(stage, result, messages, self.quick, self.tell)
+        self.tell(f"{scenario.name}: {scenario.title}")
+        began = time.monotonic()
+        asyncio.run(_play(run))
+        result.seconds = time.monotonic() - began
+        self.results.append(result)
+        return result
+
+
+async def _prepare(stage: Stage) -> None:
+    await stage.register()
+    await stage.ready(*SERVICES)
+
+
+async def _play(run: Run) -> None:
+    """Play and judge; whatever keeps it from its end is a finding too."""
+    try:
+        async with asyncio.timeout(SCENARIO_S):
+            await _play_and_judge(run)
+    except SkippedError as reason:
+        run.result.skipped = str(reason)
+    except BROKEN as error:
+        run.found(run.result.scenario.promises[0], False, f"{error}" or repr(error))
+
+
+async def _play_and_judge(run: Run) -> None:
+    before = await run.stage.account()
+    run.result.before = figures(before)
+    run.say(f"ledger before: {line(before)}")
+    await run.result.scenario.play(run)
+    after = await judge(run, before)
+    run.result.after = figures(after)
+    run.say(f"ledger after: {line(after)}")
+
+
+def figures(stated: Account) -> dict[str, Any]:
+    """Return a ledger's figures, without the equations' parts."""
+    whole = stated.as_json()
+    return {name: whole[name] for name in
+            ("balanced", "messages", "readings", "quarantine", "recount", "in_flight")}  # fmt: skip
+
+
+def line(stated: Account) -> str:
+    """Return a ledger in one line."""
+    balance = stated.balance
+    messages, readings = balance.messages, balance.readings
+    return (
+        f"{messages['received']} received = {messages['decoded']} decoded + "
+        f"{messages['undecodable']} undecodable + {messages['lost']} lost · readings "
+        f"{readings['decoded']} = {readings['written']} written + {readings['duplicate']} "
+        f"duplicate + {readings['quarantined']} quarantined · {balance.recount['rows']} rows · "
+        f"{len(balance.gaps)} gaps · {'balanced' if balance.balanced else 'NOT balanced'}"
+    )
+
+
+def _impatient(settings: Settings) -> Settings:
+    changes = {"statement_timeout_s": STATEMENT_TIMEOUT_S, "sweep_s": 5.0}
+    return settings.model_copy(update=changes)
