@@ -37,7 +37,7 @@ format: install ## format the code and mend what the linter can
 	$(bin)/ruff check --fix .
 
 lock: ## resolve the dependencies again into requirements.lock
-	$(bin)/uv pip compile --generate-hashes --no-emit-index-url --no-header --extra develop pyproject.toml -o requirements.lock
+	$(bin)/uv pip compile --generate-hashes --no-emit-index-url --no-header --extra develop --extra bench pyproject.toml -o requirements.lock
 
 bench: install ## measure messages per second from publish to commit
 	$(bin)/citytally bench
