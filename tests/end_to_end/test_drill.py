@@ -53,6 +53,7 @@ def drilled(*arguments: str, exit_code: int, environment: Mapping[str, str] | No
     return json.loads(done.stdout)
 
 
+@pytest.mark.long
 def test_quick() -> None:
     """P1 to P6: the most telling faults, in small."""
     told = drilled("--quick", exit_code=0)
@@ -70,6 +71,7 @@ def test_whole() -> None:
     assert [each["name"] for each in told["scenarios"]] == list(SCENARIOS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("service", "change", "scenario", "promise"), BROKEN)
 def test_a_broken_build_fails(
     tmp_path: Path, service: str, change: Callable[[], None], scenario: str, promise: str
@@ -84,6 +86,7 @@ def test_a_broken_build_fails(
     assert promise in broken, played["findings"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_can_be_stopped(tmp_path: Path, number: signal.Signals) -> None:
     """Stopped in the middle it ends all that it started, says how far it came, and exits 1."""

@@ -77,6 +77,7 @@ async def test_kafka_frozen_under_load(mortal: MortalCity) -> None:
     await mortal.accounts_for(load)
 
 
+@pytest.mark.long
 async def test_a_lock_on_the_hypertable(mortal: MortalCity) -> None:
     """P5: a statement that is cancelled for taking too long (57014) is tried again."""
     await mortal.register()
@@ -92,6 +93,7 @@ async def test_a_lock_on_the_hypertable(mortal: MortalCity) -> None:
     await mortal.accounts_for(load)
 
 
+@pytest.mark.long
 async def test_the_database_restored_to_an_older_backup(mortal: MortalCity) -> None:
     """P1, P2, P3: its offsets rule, so Kafka is read again from there, and no gap is booked."""
     await mortal.register()
@@ -141,6 +143,7 @@ async def test_a_database_full_of_connections_at_start(mortal: MortalCity) -> No
     await mortal.accounts_for(load)
 
 
+@pytest.mark.long
 async def test_everything_away_at_start(mortal: MortalCity) -> None:
     """P5: gateway and ingest wait for Kafka and PostgreSQL, say for which, and go on."""
     await mortal.register()
@@ -161,6 +164,7 @@ async def test_everything_away_at_start(mortal: MortalCity) -> None:
     await mortal.accounts_for(load)
 
 
+@pytest.mark.long
 async def test_sigterm_under_load(mortal: MortalCity) -> None:
     """P1, P2: gateway and ingest finish what is under way and exit 0 within seconds."""
     await mortal.register()

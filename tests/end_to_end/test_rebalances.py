@@ -46,6 +46,7 @@ async def test_processes_join_leave_and_are_killed(mortal: MortalCity, n: int, r
     assert all(server.is_running for server in (first, second, third))
 
 
+@pytest.mark.long
 async def test_rebalanced_while_the_database_is_away(mortal: MortalCity) -> None:
     """P1, P2, P5: who holds a batch of partitions that it lost drops it; their new owner reads."""
     await mortal.register()

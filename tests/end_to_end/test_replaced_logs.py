@@ -84,7 +84,8 @@ async def test_a_topic_recreated_while_ingest_is_down_is_a_new_generation(
     await is_a_new_generation(topic, ingest, numbers)
 
 
-@longer_first
+@pytest.mark.long
+@both_lengths
 async def test_a_topic_recreated_while_the_database_is_down_is_a_new_generation(
     mortal: MortalCity, numbers: range
 ) -> None:
@@ -97,6 +98,7 @@ async def test_a_topic_recreated_while_the_database_is_down_is_a_new_generation(
     await is_a_new_generation(topic, ingest, numbers)
 
 
+@pytest.mark.long
 async def test_partitions_that_a_recreated_topic_lacks_are_gaps_too(topic: RawTopic) -> None:
     ingest = await reads_first(topic)
     await topic.recreate(SHORTER, partitions=3)

@@ -128,6 +128,7 @@ def test_up_again_goes_on_where_it_was(running: Machine) -> None:
     assert running.run("status").returncode == 0
 
 
+@pytest.mark.long
 def test_up_while_it_runs_leaves_everything_alone(running: Machine) -> None:
     before = {name: part["pid"] for name, part in running.seen().items()}
     running.up("--simulate", "30")

@@ -146,6 +146,7 @@ async def test_nothing_is_acknowledged_before_kafka_has_it(
     assert set(await room.numbers()) == set(range(1000))
 
 
+@pytest.mark.long
 async def test_kafka_killed_under_load_loses_no_acknowledged_message(
     own_kafka: tuple[Gateways, KafkaServer],
 ) -> None:
