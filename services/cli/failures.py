@@ -21,6 +21,7 @@ from services.operations.local.ports_taken import PortTakenError
 from services.operations.local.running import StartError
 from services.operations.mending import MendingError
 from services.operations.stack.processes import CommandError, StillRunningError
+from services.operations.stack.server import ServerError
 from services.operations.stack.supervision import SupervisionError
 from services.storage.failures import UnavailableError, is_unavailable
 from services.storage.migrate import MigrationError
@@ -30,7 +31,7 @@ FINE, WRONG, USAGE, UNREACHABLE = 0, 1, 2, 3
 
 _UNREACHABLE = (
     MissingSecretError, BrokerRefusedError, StartError, SupervisionError, PortTakenError,
-    NotInstalledError, CommandError, StillRunningError,
+    NotInstalledError, CommandError, StillRunningError, ServerError,
     KafkaError, UnavailableError, OSError, asyncpg.InterfaceError, asyncio.TimeoutError,
 )  # fmt: skip
 _USAGE = (MendingError, InvalidRegistryError, RowError, ElsewhereError)
