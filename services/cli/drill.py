@@ -1,6 +1,7 @@
 """``citytally drill``: the proof before going live, on servers of its own."""
 
 import json
+import secrets
 import signal
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,8 +15,9 @@ from rich.table import Table
 from services.cli.failures import USAGE, WRONG
 from services.common.settings import Settings
 from services.operations.drilling.catalogue import SCENARIOS
+from services.operations.drilling.result import Result
 from services.operations.drilling.running import Drill
-from services.operations.drilling.scenario import Result, Scenario
+from services.operations.drilling.scenario import Scenario
 
 EPILOG = """\b
 Examples:
@@ -27,6 +29,7 @@ Examples:
 
 MESSAGES, QUICK_MESSAGES = 6_000, 1_500
 MOST_MESSAGES = 100_000
+SEEDS = 1_000_000
 
 
 def drill_command(
@@ -44,10 +47,14 @@ def drill_command(
     messages: Annotated[
         int | None,
         typer.Option(
-            min=100,
+            min=200,
             max=MOST_MESSAGES,
             help=f"Messages a scenario. Default: {MESSAGES}, with --quick {QUICK_MESSAGES}.",
         ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Moves the moments of faults. Default: a new one, which is told."),
     ] = None,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object for programs.")
@@ -65,8 +72,10 @@ def drill_command(
     n = messages or (QUICK_MESSAGES if quick else MESSAGES)
     drill = Drill(
         _chosen(scenarios or [], quick=quick), n, quick,
+        secrets.randbelow(SEEDS) if seed is None else seed,
         tell=lambda text: console.print(text, markup=False, soft_wrap=True),
     )  # fmt: skip
+    console.print(f"{len(drill.chosen)} scenarios, {n} messages each, seed {drill.seed}")
     _play(drill, console)
     if json_output:
         typer.echo(json.dumps(_as_json(drill)))
@@ -119,7 +128,7 @@ def _show(console: Console, result: Result) -> None:
 
 
 def _table(results: Sequence[Result]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("scenario", no_wrap=True)
     for heading in ("acked", "rows", "twice", "bad", "gaps", "lost", "s"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -128,16 +137,14 @@ def _table(results: Sequence[Result]) -> Table:
         counts = result.counts
         numbers = (counts.acknowledged, counts.stored, counts.duplicate, counts.quarantined,
                    counts.gaps, counts.lost)  # fmt: skip
-        table.add_row(
-            result.scenario.name, *map(str, numbers), f"{result.seconds:.0f}", _promises(result)
-        )
+        table.add_row(result.name, *map(str, numbers), f"{result.seconds:.0f}", _promises(result))
     return table
 
 
 def _promises(result: Result) -> str:
     if result.skipped:
         return "[yellow]skipped[/yellow]"
-    names = " ".join(promise.name for promise in result.scenario.promises)
+    names = " ".join(promise.name for promise in result.promises)
     broken = sorted({finding.promise.name for finding in result.findings if not finding.holds})
     return f"[bold red]✗ {' '.join(broken)}[/bold red]" if broken else f"[green]✓ {names}[/green]"
 
@@ -148,7 +155,7 @@ def _verdict(drill: Drill) -> str:
     beside = f", {skipped} skipped" if skipped else ""
     if drill.holds:
         return f"[green]every promise held[/green] in {played} scenarios{beside}"
-    broken = [result.scenario.name for result in drill.results if not result.holds]
+    broken = [result.name for result in drill.results if not result.holds]
     told = f"broken in {', '.join(broken)}" if broken else "none was broken so far"
     return f"[red]{told}[/red]: {played} of {wanted} scenarios played{beside}"
 
@@ -156,6 +163,8 @@ def _verdict(drill: Drill) -> str:
 def _as_json(drill: Drill) -> dict[str, object]:
     return {
         "holds": drill.holds,
+        "seed": drill.seed,
+        "messages": drill.messages,
         "scenarios": [result.as_json() for result in drill.results],
         "not_played": [each.name for each in drill.chosen[len(drill.results) :]],
     }

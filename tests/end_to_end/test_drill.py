@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from services.operations.drilling.catalogue import SCENARIOS
-from services.operations.drilling.scenario import Promise
+from services.operations.drilling.result import Promise
 from services.operations.stack.processes import is_gone
 from tests.support import broken_builds
 
@@ -58,6 +58,9 @@ def test_quick() -> None:
     """P1 to P6: the most telling faults, in small."""
     told = drilled("--quick", exit_code=0)
     assert told["holds"]
+    for played in told["scenarios"]:
+        proved = {finding["promise"] for finding in played["findings"]}
+        assert set(played["promises"]) <= proved, played
     assert [each["name"] for each in told["scenarios"]] == [
         name for name, scenario in SCENARIOS.items() if scenario.quick
     ]

@@ -5,8 +5,9 @@ import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from services.operations.drilling.result import Promise
 from services.operations.drilling.run import Run
-from services.operations.drilling.scenario import Promise, Scenario
+from services.operations.drilling.scenario import Scenario
 from services.operations.stack.processes import run as run_command
 
 

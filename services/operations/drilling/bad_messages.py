@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from services.operations.drilling import questions
 from services.operations.drilling.readings import FLOOD, Row, Sent, bad_of_each_kind, poisoned, torn
+from services.operations.drilling.result import Promise
 from services.operations.drilling.run import Run
-from services.operations.drilling.scenario import Promise, Scenario
+from services.operations.drilling.scenario import Scenario
 
 P1, P2, P3, P4 = Promise.P1, Promise.P2, Promise.P3, Promise.P4
 FLOOD_PER_S = 1_000
@@ -61,7 +62,7 @@ async def poisoned_batch(run: Run) -> None:
 async def flooding_device(run: Run) -> None:
     """Let one device send garbage, and hold its neighbours' delay against what it was before."""
     run.exactly_once = True
-    probes, seconds = (8, 4) if run.quick else (20, 15)
+    probes, seconds = (8, 6) if run.quick else (20, 15)
     calm = [await _delay(run) for _ in range(probes)]
     garbage = [torn(run.stage.numbers_taken * 1_000_000 + n, FLOOD)
                for n in range(FLOOD_PER_S * seconds)]  # fmt: skip

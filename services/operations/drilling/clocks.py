@@ -8,8 +8,9 @@ from schemas.reasons import Reason
 from services.common import kafka
 from services.operations.drilling import questions
 from services.operations.drilling.readings import Row, Sent, as_message, reading, refused
+from services.operations.drilling.result import Promise
 from services.operations.drilling.run import Run
-from services.operations.drilling.scenario import Promise, Scenario
+from services.operations.drilling.scenario import Scenario
 
 P1, P3, P4, P6 = Promise.P1, Promise.P3, Promise.P4, Promise.P6
 OFF = timedelta(days=2)
@@ -22,13 +23,17 @@ async def device_clocks(run: Run) -> None:
     run.exactly_once = True
     n = max(10, run.messages // 20)
     now = datetime.now(UTC)
+    late = _rows(now - timedelta(days=30), n)
     run.say(f"{n} readings from an hour ahead, {n} from a month ago, {n} from two years ago")
     await run.publish([
         *_refused(Reason.FUTURE_TIME, now + timedelta(hours=1), n),
-        *[as_message(row) for row in _rows(now - timedelta(days=30), n)],
+        *[as_message(row) for row in late],
         *_refused(Reason.TOO_OLD, now - timedelta(days=730), n),
         *run.readings(n),
     ])  # fmt: skip
+    await run.settle()
+    kept = (await _receipts(run)).keys() & set(late)
+    run.found(P6, len(kept) == n, f"{len(kept)} of {n} late readings stand at their own time")
 
 
 def _rows(start: datetime, n: int) -> list[Row]:

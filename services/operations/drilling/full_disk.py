@@ -1,6 +1,7 @@
 """The database's disk full: on a small disk of its own, where mounting one is permitted."""
 
 import asyncio
+import errno
 import os
 import shutil
 import tempfile
@@ -9,8 +10,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from services.operations.drilling.backups import copy_folder, put_in_place
+from services.operations.drilling.result import Promise, SkippedError
 from services.operations.drilling.run import Run
-from services.operations.drilling.scenario import Promise, Scenario, SkippedError
+from services.operations.drilling.scenario import Scenario
 from services.operations.stack import ownership
 from services.operations.stack.processes import CommandError
 from services.operations.stack.processes import run as run_command
@@ -18,7 +20,7 @@ from services.operations.stack.processes import run as run_command
 ROOM_MB = 128
 """Room on the small disk beside what the database has already."""
 MEGABYTE = 1024 * 1024
-BALLAST = "ballast"
+BALLAST, PAGE = "ballast", 4096
 
 
 async def full_disk(run: Run) -> None:
@@ -103,10 +105,14 @@ def _used_mb(folder: Path) -> int:
 
 
 def _fill(folder: Path) -> None:
-    """Take all the room that there is."""
-    status = os.statvfs(folder)
-    with (folder / BALLAST).open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_frsize)
+    """Take all the room that there is, and what is given back meanwhile."""
+    with (folder / BALLAST).open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(PAGE))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
 
 
 def _mount(folder: Path, size_mb: int) -> None:

@@ -8,11 +8,12 @@ from typing import Self
 from services.common.publisher import Publisher
 from services.common.settings import Settings
 from services.operations.drilling.readings import Refusal, Row, Sent
-from services.operations.drilling.scenario import DrillError
+from services.operations.drilling.result import DrillError
 from services.operations.stack.mosquitto import OPERATOR
 
 BURSTS_A_SECOND = 20
-KEPT_BACK, TRICKLE = 0.2, 0.05
+KEPT_BACK, TRICKLE_S = 0.2, 120.0
+"""The share of a load that is kept back, and how long it lasts while faults go on."""
 DRAIN_S = 60.0
 STALLED_S = 90.0
 
@@ -21,14 +22,22 @@ class Load:
     """Publishes messages with QoS 1 while its context is open, ``rate`` a second.
 
     The last fifth trickles until the context is left, so that no load ends before its faults do,
-    however slow the machine; leaving it waits until all have their answer.
+    however slow the machine; leaving it waits until all have their answer. ``shift`` moves the
+    moments of faults by that share of the messages.
     """
 
     def __init__(
-        self, settings: Settings, messages: Sequence[Sent], *, rate: float, client_id: str
+        self,
+        settings: Settings,
+        messages: Sequence[Sent],
+        *,
+        rate: float,
+        shift: float,
+        client_id: str,
     ) -> None:
         self._messages = messages
         self._rate = rate
+        self._shift = shift
         self._publisher = Publisher(
             settings.mqtt_host, settings.mqtt_port, user=OPERATOR,
             password=settings.secret(OPERATOR), client_id=client_id,
@@ -78,8 +87,8 @@ class Load:
         return self._publisher.refused
 
     async def reaches(self, share: float) -> None:
-        """Wait until that share of the messages is acknowledged, and more is to come."""
-        await self._passes(int(share * self.n))
+        """Wait until about that share of the messages is acknowledged, and more is to come."""
+        await self._passes(int((share + self._shift) * self.n))
 
     async def seconds(self, seconds: float) -> None:
         """Let it go on for so long."""
@@ -111,18 +120,33 @@ class Load:
             raise DrillError(f"{left} messages had no answer within {DRAIN_S} s") from error
 
     async def _publish(self) -> None:
-        while self.sent < self.n:
-            burst = self._messages[self.sent : self.sent + self._burst()]
-            self.sent += len(burst)
-            await self._publisher.publish([each.message for each in burst])
-            await asyncio.sleep(1 / BURSTS_A_SECOND)
-
-    def _burst(self) -> int:
         burst = max(1, int(self._rate / BURSTS_A_SECOND))
-        kept_back = self.sent > (1 - KEPT_BACK) * self.n
-        if kept_back and not self._no_more_faults.is_set():
-            return max(1, int(burst * TRICKLE))
-        return burst
+        await self._send_until(int((1 - KEPT_BACK) * self.n), burst, 1 / BURSTS_A_SECOND)
+        await self._trickle()
+        await self._send_until(self.n, burst, 1 / BURSTS_A_SECOND)
+
+    async def _trickle(self) -> None:
+        """Send what was kept back one by one, until it is gone or no more faults come."""
+        pause_s = TRICKLE_S / max(1, self.n - self.sent)
+        while self.sent < self.n and not self._no_more_faults.is_set():
+            await self._send(1)
+            await self._sleep(pause_s)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, or wake when no more faults come."""
+        over = asyncio.ensure_future(self._no_more_faults.wait())
+        await asyncio.wait({over}, timeout=seconds)
+        over.cancel()
+
+    async def _send_until(self, n: int, burst: int, pause_s: float) -> None:
+        while self.sent < n:
+            await self._send(min(burst, n - self.sent))
+            await asyncio.sleep(pause_s)
+
+    async def _send(self, n: int) -> None:
+        burst = self._messages[self.sent : self.sent + n]
+        self.sent += len(burst)
+        await self._publisher.publish([each.message for each in burst])
 
     def _note_acknowledged(self, numbers: list[int]) -> None:
         for becomes in (self._messages[number].becomes for number in numbers):

@@ -14,8 +14,9 @@ from services.common import kafka
 from services.operations.drilling import questions
 from services.operations.drilling.backups import copy_folder, put_in_place
 from services.operations.drilling.questions import in_kafka
+from services.operations.drilling.result import Promise
 from services.operations.drilling.run import Run
-from services.operations.drilling.scenario import Promise, Scenario
+from services.operations.drilling.scenario import Scenario
 
 P1, P2, P3 = Promise.P1, Promise.P2, Promise.P3
 INGESTS = ("ingest-0", "ingest-1")

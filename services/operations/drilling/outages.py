@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from services.operations.drilling.result import Promise
 from services.operations.drilling.run import Run
-from services.operations.drilling.scenario import Promise, Scenario
+from services.operations.drilling.scenario import Scenario
 
 P1, P2, P3, P5 = Promise.P1, Promise.P2, Promise.P3, Promise.P5
 

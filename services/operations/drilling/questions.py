@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 
 from services.operations.drilling.readings import Refusal, Row
-from services.operations.drilling.scenario import DrillError
+from services.operations.drilling.result import DrillError
 from services.operations.drilling.stage import Stage
 from services.storage.queries import query
 

@@ -1,7 +1,8 @@
 """Ingest processes that come, go and are killed, in quick succession."""
 
+from services.operations.drilling.result import Promise
 from services.operations.drilling.run import Run
-from services.operations.drilling.scenario import Promise, Scenario
+from services.operations.drilling.scenario import Scenario
 
 
 async def rebalance_storm(run: Run) -> None:

@@ -4,15 +4,18 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from random import Random
 
 from services.operations.drilling import questions
 from services.operations.drilling.load import Load
 from services.operations.drilling.readings import Row, Sent
-from services.operations.drilling.scenario import Finding, Promise, Result
+from services.operations.drilling.result import Finding, Promise, Result
 from services.operations.drilling.stage import Stage
 
 LOAD_S = 5.0
 """How long a load lasts by itself."""
+SHIFT = 0.05
+"""By how much of a load chance moves the moments of its faults."""
 AT_ONCE = 50_000.0
 """Messages a second where nothing is to happen meanwhile."""
 
@@ -35,6 +38,7 @@ class Run:
     messages: int
     quick: bool
     tell: Callable[[str], None]
+    chance: Random
     lost: set[Row] = field(default_factory=set)
     may_be_lost: set[Row] = field(default_factory=set)
     gaps: set[Place] = field(default_factory=set)
@@ -64,7 +68,10 @@ class Run:
         self._remember(chosen)
         rate = rate or len(chosen) / LOAD_S
         client_id = f"drill-{self.stage.numbers_taken}"
-        async with Load(self.stage.settings, chosen, rate=rate, client_id=client_id) as load:
+        shift = self.chance.uniform(-SHIFT, SHIFT)
+        async with Load(
+            self.stage.settings, chosen, rate=rate, shift=shift, client_id=client_id
+        ) as load:
             yield load
         self._book(load)
 

@@ -9,19 +9,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from services.common.settings import Settings
 from services.operations.accounting import Account
 from services.operations.drilling.judging import judge
+from services.operations.drilling.result import DrillError, Result, SkippedError
 from services.operations.drilling.run import Run
-from services.operations.drilling.scenario import (
-    DrillError,
-    Result,
-    Scenario,
-    SkippedError,
-)
-from services.operations.drilling.stage import SERVICES, UNREACHABLE, Stage
+from services.operations.drilling.scenario import Scenario
+from services.operations.drilling.stage import SERVERS, SERVICES, UNREACHABLE, Stage
 from services.operations.local.scratch import scratch_city
 from services.operations.stack.processes import CommandError, StillRunningError
 from services.operations.stack.server import ServerError
@@ -36,11 +33,15 @@ BROKEN = (DrillError, ServerError, StillRunningError, CommandError, *UNREACHABLE
 
 @dataclass
 class Drill:
-    """Which scenarios are played, with how many messages each, and who is told."""
+    """Which scenarios are played, with how many messages each, and who is told.
+
+    The same ``seed`` puts the faults at the same moments.
+    """
 
     chosen: Sequence[Scenario]
     messages: int
     quick: bool
+    seed: int
     tell: Callable[[str], None]
     results: list[Result] = field(default_factory=list)
 
@@ -62,12 +63,12 @@ class Drill:
                     yield self._play_next(stage, waiting.popleft())
 
     def _play_next(self, stage: Stage, scenario: Scenario) -> Result:
-        result = Result(scenario)
-        messages = max(100, int(self.messages * scenario.share))
-        run = Run(stage, result, messages, self.quick, self.tell)
+        result = Result(scenario.name, scenario.title, scenario.promises)
+        chance = Random(f"{self.seed} {scenario.name}")  # noqa: S311 # moments, no secrets
+        run = Run(stage, result, self.messages, self.quick, self.tell, chance)
         self.tell(f"{scenario.name}: {scenario.title}")
         began = time.monotonic()
-        asyncio.run(_play(run))
+        asyncio.run(_play(run, scenario))
         result.seconds = time.monotonic() - began
         self.results.append(result)
         return result
@@ -78,25 +79,34 @@ async def _prepare(stage: Stage) -> None:
     await stage.ready(*SERVICES)
 
 
-async def _play(run: Run) -> None:
+async def _play(run: Run, scenario: Scenario) -> None:
     """Play and judge; whatever keeps it from its end is a finding too."""
     try:
         async with asyncio.timeout(SCENARIO_S):
-            await _play_and_judge(run)
+            await _play_and_judge(run, scenario)
     except SkippedError as reason:
         run.result.skipped = str(reason)
     except BROKEN as error:
-        run.found(run.result.scenario.promises[0], False, f"{error}" or repr(error))
+        run.found(run.result.promises[0], False, f"{error}" or repr(error))
 
 
-async def _play_and_judge(run: Run) -> None:
+async def _play_and_judge(run: Run, scenario: Scenario) -> None:
     before = await run.stage.account()
     run.result.before = figures(before)
     run.say(f"ledger before: {line(before)}")
-    await run.result.scenario.play(run)
+    await scenario.play(run)
+    _judge_processes(run)
     after = await judge(run, before)
     run.result.after = figures(after)
     run.say(f"ledger after: {line(after)}")
+
+
+def _judge_processes(run: Run) -> None:
+    """Say which process ended by itself: whoever kills one starts it again."""
+    for name in [*SERVERS, *SERVICES]:
+        if not run.stage.server(name).is_running:
+            says = f"{name} ended by itself; its log ends: {run.stage.server(name).log_tail(5)}"
+            run.found(run.result.promises[0], False, says)
 
 
 def figures(stated: Account) -> dict[str, Any]:

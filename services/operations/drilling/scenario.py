@@ -1,106 +1,18 @@
-"""What a scenario is, what it finds, and what a person is told of it."""
+"""What a scenario is."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
-if TYPE_CHECKING:
-    from services.operations.drilling.run import Run
-
-
-class Promise(StrEnum):
-    """The promises of the platform that a drill can prove."""
-
-    P1 = "acknowledged is not lost"
-    P2 = "nothing is stored twice"
-    P3 = "every message is accounted for"
-    P4 = "a bad message harms only itself"
-    P5 = "a database that is down is not bad data"
-    P6 = "event time is kept"
-
-
-class DrillError(Exception):
-    """Something that should have come about has not; the message says what was waited for."""
-
-
-class SkippedError(Exception):
-    """A scenario can't be played on this machine; the message says why."""
+from services.operations.drilling.result import Promise
+from services.operations.drilling.run import Run
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One kind of fault: what is done, which promises it proves, and the function that plays it.
-
-    ``share`` is how many of a drill's messages it takes, where the usual load is 1.
-    """
+    """One kind of fault: what is done, which promises it proves, and the function that plays it."""
 
     name: str
     title: str
     promises: tuple[Promise, ...]
-    play: Callable[["Run"], Awaitable[None]]
+    play: Callable[[Run], Awaitable[None]]
     quick: bool = False
-    share: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A promise held against what is there; ``says`` gives the numbers."""
-
-    promise: Promise
-    holds: bool
-    says: str
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it for programs."""
-        return {"promise": self.promise.name, "holds": self.holds, "says": self.says}
-
-
-@dataclass(slots=True)
-class Counts:
-    """How many messages of a scenario came to what.
-
-    ``lost`` readings are gone where that is allowed; ``unmatched`` ones were answered by the broker
-    with "no matching subscribers", so that their sender knows.
-    """
-
-    acknowledged: int = 0
-    stored: int = 0
-    duplicate: int = 0
-    quarantined: int = 0
-    gaps: int = 0
-    lost: int = 0
-    unmatched: int = 0
-
-
-@dataclass(slots=True)
-class Result:
-    """What a scenario came to."""
-
-    scenario: Scenario
-    findings: list[Finding] = field(default_factory=list)
-    counts: Counts = field(default_factory=Counts)
-    skipped: str | None = None
-    seconds: float = 0.0
-    before: dict[str, Any] | None = None
-    after: dict[str, Any] | None = None
-
-    @property
-    def holds(self) -> bool:
-        """Whether every promise held; one that was skipped broke none."""
-        return all(finding.holds for finding in self.findings)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it for programs."""
-        return {
-            "name": self.scenario.name,
-            "title": self.scenario.title,
-            "promises": [promise.name for promise in self.scenario.promises],
-            "holds": self.holds,
-            "skipped": self.skipped,
-            "seconds": round(self.seconds, 1),
-            **asdict(self.counts),
-            "findings": [finding.as_json() for finding in self.findings],
-            "ledger_before": self.before,
-            "ledger_after": self.after,
-        }

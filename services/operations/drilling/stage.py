@@ -24,7 +24,7 @@ from services.operations.drilling.readings import (
     device_ids,
     two_days_ago,
 )
-from services.operations.drilling.scenario import DrillError
+from services.operations.drilling.result import DrillError
 from services.operations.local.scratch import Scratch, ServiceDescription
 from services.operations.stack.server import Server
 from services.storage import registry
