@@ -90,7 +90,25 @@ def test_a_broken_build_fails(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.long
+def test_after_a_failure_the_next_scenario_has_a_new_city(tmp_path: Path) -> None:
+    environment = broken_builds.environment_of(
+        tmp_path, "services.ingest", broken_builds.count_one_too_many
+    )
+
+    told = drilled("-s", "sent-twice", "-s", "device-clocks", exit_code=1, environment=environment)
+
+    assert [played["holds"] for played in told["scenarios"]] == [False, False]
+    assert told["scenarios"][1]["ledger_before"]["messages"]["received"] == 0
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, id="Ctrl-C"),
+        pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.long),
+    ],
+)
 def test_it_can_be_stopped(tmp_path: Path, number: signal.Signals) -> None:
     """Stopped in the middle it ends all that it started, says how far it came, and exits 1."""
     # As the drill itself does: not the fixture's folder, which the servers' users may not enter.

@@ -19,7 +19,7 @@ from services.operations.drilling.result import DrillError, Result, SkippedError
 from services.operations.drilling.run import Run
 from services.operations.drilling.scenario import Scenario
 from services.operations.drilling.stage import SERVERS, SERVICES, UNREACHABLE, Stage
-from services.operations.local.scratch import scratch_city
+from services.operations.local.scratch import Scratch, scratch_city
 from services.operations.stack.processes import CommandError, StillRunningError
 from services.operations.stack.server import ServerError
 
@@ -55,12 +55,17 @@ class Drill:
         waiting = deque(self.chosen)
         while waiting:
             with scratch_city(_impatient(settings)) as city:
-                stage = Stage(city)
-                for name in SERVICES:
-                    city.launch_service(name)
-                asyncio.run(_prepare(stage))
-                while waiting and all(result.holds for result in self.results[-1:]):
-                    yield self._play_next(stage, waiting.popleft())
+                yield from self._play_until_broken(_prepared(city), waiting)
+
+    def _play_until_broken(
+        self, stage: Stage, waiting: deque[Scenario]
+    ) -> Generator[Result, None, None]:
+        """Play what waits, up to the first scenario that breaks a promise."""
+        holds = True
+        while waiting and holds:
+            result = self._play_next(stage, waiting.popleft())
+            holds = result.holds
+            yield result
 
     def _play_next(self, stage: Stage, scenario: Scenario) -> Result:
         result = Result(scenario.name, scenario.title, scenario.promises)
@@ -72,6 +77,15 @@ class Drill:
         result.seconds = time.monotonic() - began
         self.results.append(result)
         return result
+
+
+def _prepared(city: Scratch) -> Stage:
+    """Return a city whose services run, with every device registered."""
+    stage = Stage(city)
+    for name in SERVICES:
+        city.launch_service(name)
+    asyncio.run(_prepare(stage))
+    return stage
 
 
 async def _prepare(stage: Stage) -> None:
