@@ -98,8 +98,11 @@ def _chosen(names: Sequence[str], *, quick: bool) -> list[Scenario]:
 
 
 def _play(drill: Drill, console: Console) -> None:
-    """Play all; Ctrl-C, or SIGTERM, ends every process and leaves what was found so far."""
-    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Play all; Ctrl-C, or SIGTERM, ends every process and leaves what was found so far.
+
+    SIGINT too is set: a shell starts what runs in the background with it ignored.
+    """
+    former = {each: signal.signal(each, signal.default_int_handler) for each in STOPS}
     try:
         with closing(drill.play(Settings())) as results:
             for result in results:
@@ -107,7 +110,8 @@ def _play(drill: Drill, console: Console) -> None:
     except KeyboardInterrupt:
         console.print("[red]stopped[/red]: every process of the drill has ended")
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for each, handler in former.items():
+            signal.signal(each, handler)
 
 
 def _show(console: Console, result: Result) -> None:
