@@ -102,7 +102,10 @@ def _play(drill: Drill, console: Console) -> None:
 
     SIGINT too is set: a shell starts what runs in the background with it ignored.
     """
-    former = {each: signal.signal(each, signal.default_int_handler) for each in STOPS}
+    former = {
+        each: signal.signal(each, signal.default_int_handler)
+        for each in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         with closing(drill.play(Settings())) as results:
             for result in results:

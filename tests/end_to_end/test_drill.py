@@ -90,7 +90,6 @@ def test_a_broken_build_fails(
 
 
 @pytest.mark.long
-@pytest.mark.long
 def test_after_a_failure_the_next_scenario_has_a_new_city(tmp_path: Path) -> None:
     environment = broken_builds.environment_of(
         tmp_path, "services.ingest", broken_builds.count_one_too_many
@@ -105,7 +104,7 @@ def test_after_a_failure_the_next_scenario_has_a_new_city(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "number",
     [
-        pytest.param(signal.SIGINT, id="Ctrl-C"),
+        pytest.param(signal.SIGINT, id="Ctrl-C", marks=pytest.mark.long),
         pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.long),
     ],
 )
