@@ -2,168 +2,180 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from services.cli import bench_tables as tables
 from services.cli.progress import shown
 from services.common.settings import Settings
-from services.operations.benchmarking import report
-from services.operations.benchmarking.conditions import conditions
-from services.operations.benchmarking.running import (
-    BenchError,
-    Run,
-    measure,
-    measure_backlog,
-    register_devices,
+from services.operations.benchmarking import comparing, documenting, growth, profiling, report
+from services.operations.benchmarking.counting import BenchError, Progress
+from services.operations.benchmarking.plotting import NoPlotError, plot
+from services.operations.benchmarking.scenarios import DEVICES, SCENARIOS, Scenario, scenario
+from services.operations.benchmarking.suite import (
+    Wanted,
+    describe,
+    estimate_s,
+    measure_scenario,
+    measured_city,
 )
-from services.operations.benchmarking.scenarios import SCENARIOS, Scenario, scenario
-from services.operations.local.scratch import Scratch, scratch_city
-from services.storage.pool import connect
 
-WARM_UP_MESSAGES = 20_000
-
-console = Console()
+EPILOG = """\b
+Examples:
+  citytally bench
+  citytally bench --scenario single --devices 10000 --runs 3
+  citytally bench -s backlog -d 100000 --json
+  citytally bench --growth --rows 1000000 --rows 10000000
+  citytally bench --profile
+  citytally bench --compare HEAD~5
+  citytally bench --write-docs docs/performance.md
+"""
 
 
 def bench_command(
+    *,
     scenarios: Annotated[
         list[str] | None,
-        typer.Option("--scenario", "-s", help=f"One of {', '.join(SCENARIOS)}; may be repeated."),
+        typer.Option(
+            "--scenario",
+            "-s",
+            help=f"One of {', '.join(SCENARIOS)}; may be repeated. Default: all.",
+        ),
     ] = None,
     devices: Annotated[
         list[int] | None,
-        typer.Option("--devices", "-d", help="Devices sending in turn; may be repeated."),
+        typer.Option(
+            "--devices",
+            "-d",
+            help="Devices that send in turn; may be repeated. Default: 300, 10 000 and 100 000.",
+        ),
     ] = None,
-    messages: Annotated[int, typer.Option(help="Messages a run (backlog: five times as many).")] = (
-        200_000
-    ),
-    runs: Annotated[int, typer.Option(help="Runs of each scenario; the median counts.")] = 5,
-    ingests: Annotated[int, typer.Option(help="Ingest processes, 1 or 2.")] = 1,
+    messages: Annotated[
+        int, typer.Option(help="Single readings a run; backlog five times as many.", min=100)
+    ] = 200_000,
+    runs: Annotated[int, typer.Option(help="Runs of each; the median counts.", min=1)] = 5,
+    ingests: Annotated[int, typer.Option(help="Ingest processes.", min=1, max=2)] = 1,
+    latency: Annotated[
+        bool, typer.Option(help="Measure the delay at half of the rate, for single readings.")
+    ] = True,
+    grow: Annotated[
+        bool, typer.Option("--growth", help="Measure rate and queries as the tables grow, instead.")
+    ] = False,
+    rows: Annotated[
+        list[int] | None,
+        typer.Option(help="With --growth: sizes of the table. Default: 1, 10 and 50 million."),
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Show where gateway and ingest spend it, instead.")
+    ] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="BASE", help="Compare a revision, or BASE..REV, with the code here."),
+    ] = None,
+    write_docs: Annotated[
+        Path | None,
+        typer.Option(help="Put the last results between this file's markers; measure nothing."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Measure messages/s from the first publish to the last commit.
 
-    Servers of its own on free ports, in a temporary folder: a running city is not touched. QoS 1,
-    acks=all, fsync and synchronous_commit on; rows and ledger are checked after every run. The
-    result stays in .citytally/bench/latest.json.
-
-    Examples:
-      citytally bench
-
-      citytally bench --scenario single --devices 10000 --runs 3
-
-      citytally bench -s backlog -d 100000 --json
+    Servers of its own on free ports, in a temporary folder, anew for each scenario: a running city
+    is not touched. QoS 1, acks=all, fsync and synchronous_commit on; rows and ledger are checked
+    after every run. The result stays in .citytally/bench/latest.json, a plot beside it. Ctrl-C ends
+    everything and leaves the last result as it was.
     """
-    chosen = [
-        scenario(name, messages * (5 if name == "backlog" else 1), number)
-        for name in scenarios or ["single"]
-        for number in devices or [10_000]
-        if _known(name)
+    settings = Settings()
+    several = [
+        scenario(_known(name), messages, number)
+        for name in scenarios or SCENARIOS
+        for number in devices or DEVICES
     ]
-    result = _run_all(chosen, runs, ingests)
-    path = report.write(Settings().state_directory, result)
-    if as_json:
-        typer.echo(json.dumps(result, indent=2))
-    else:
-        _print(result)
-        console.print(f"[dim]{path}[/dim]")
+    try:
+        if write_docs is not None:
+            documenting.fill(write_docs, settings.state_directory)
+        elif compare is not None:
+            _compare(compare, several if scenarios and devices else None, messages, runs)
+        elif profile:
+            _profile(settings, messages, (devices or [10_000])[0], as_json)
+        elif grow:
+            _grow(settings, rows or growth.ROWS, (devices or [10_000])[0], messages, as_json)
+        else:
+            _measure(settings, several, Wanted(runs, ingests, latency), as_json)
+    except BenchError as error:
+        typer.echo(f"no figure: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
-def _known(name: str) -> bool:
+def _known(name: str) -> str:
     if name not in SCENARIOS:
         raise typer.BadParameter(f"{name} is none of {', '.join(SCENARIOS)}")
-    return True
+    return name
 
 
-def _run_all(chosen: Sequence[Scenario], runs: int, ingests: int) -> dict[str, Any]:
-    with scratch_city(Settings()) as city:
-        city.start_service("gateway-0")
-        for number in range(ingests):
-            city.start_service(f"ingest-{number}")
-        try:
-            return asyncio.run(_measure_all(city, chosen, runs))
-        except BenchError as error:
-            typer.echo(f"no figure: {error}", err=True)
-            raise typer.Exit(1) from error
+def _measure(
+    settings: Settings, several: Sequence[Scenario], wanted: Wanted, as_json: bool
+) -> None:
+    _say_estimate(estimate_s(several, wanted))
+    result: dict[str, Any] = {"conditions": {}, "scenarios": []}
+    for each in several:
+        with measured_city(settings, wanted.ingests) as city:
+            result["conditions"] = result["conditions"] or asyncio.run(describe(city))
+            entry = asyncio.run(measure_scenario(city, each, wanted, _shown))
+            result["scenarios"].append(entry)
+    paths = [report.write(settings.state_directory, result), *_plotted(settings, result)]
+    _tell(result, as_json, tables.print_scenarios, paths)
 
 
-async def _measure_all(city: Scratch, chosen: Sequence[Scenario], runs: int) -> dict[str, Any]:
-    connection = await connect(city.settings, "read")
-    described = await conditions(connection, city.settings)
-    await connection.close()
-    await register_devices(city.settings, max(each.devices for each in chosen))
-    base = _Base()
-    warm_up = scenario("single", WARM_UP_MESSAGES, min(each.devices for each in chosen))
-    await measure(city, warm_up, base.next(warm_up), lambda _n: None)
-    entries = [
-        report.summary(each, [await _one(city, each, base, n, runs) for n in range(runs)])
-        for each in chosen
-    ]
-    return {"conditions": described, "scenarios": entries}
+def _plotted(settings: Settings, result: dict[str, Any]) -> list[Path]:
+    try:
+        return [plot(settings.state_directory, result)]
+    except NoPlotError as error:
+        typer.echo(str(error), err=True)
+        return []
 
 
-async def _one(city: Scratch, each: Scenario, base: "_Base", n: int, runs: int) -> Run:
-    title = f"{each.name}, {each.devices} devices, run {n + 1} of {runs}"
-    with shown(title, each.messages) as progress:
-        run = measure_backlog if each.name == "backlog" else measure
-        return await run(city, each, base.next(each), progress.advance_to)
+def _grow(
+    settings: Settings, rows: Sequence[int], devices: int, messages: int, as_json: bool
+) -> None:
+    wanted = growth.Growth(sorted(rows), devices, messages)
+    _say_estimate(growth.estimate_s(wanted))
+    result = growth.measure_growth(settings, wanted, _shown)
+    path = report.write(settings.state_directory, result, report.GROWTH_FILE)
+    _tell(result, as_json, tables.print_growth, [path])
 
 
-class _Base:
-    """Gives each run an event time of its own, all within the last days."""
-
-    def __init__(self) -> None:
-        start = datetime.now(UTC) - timedelta(days=300)
-        self._next_ms = int(start.timestamp()) * 1000
-
-    def next(self, each: Scenario) -> int:
-        """Return the first time of a run and reserve what it takes up."""
-        base = self._next_ms
-        self._next_ms += each.span_ms()
-        return base
+def _profile(settings: Settings, messages: int, devices: int, as_json: bool) -> None:
+    result = profiling.profile(settings, scenario("single", messages, devices), _shown)
+    path = report.write(settings.state_directory, result, report.PROFILE_FILE)
+    _tell(result, as_json, tables.print_profile, [path])
 
 
-def _print(result: dict[str, Any]) -> None:
-    machine = result["conditions"]["machine"]
-    console.print(
-        f"{machine['cores']} cores, {machine['processor']}, "
-        f"revision {result['conditions']['revision']}"
-    )
-    table = Table(title="from the first publish to the last commit")
-    for heading in (
-        "scenario",
-        "devices",
-        "messages/s",
-        "lowest to highest",
-        "readings/s",
-        "CPU µs/message",
-    ):
-        table.add_column(heading, justify="left" if heading == "scenario" else "right")
-    for entry in result["scenarios"]:
-        table.add_row(
-            entry["title"], f"{entry['devices']:,}", f"{entry['median_per_s']:,.0f}",
-            f"{entry['lowest_per_s']:,.0f} to {entry['highest_per_s']:,.0f}",
-            f"{entry['median_readings_per_s']:,.0f}", f"{entry['cpu_us_per_message']:.1f}",
-        )  # fmt: skip
-    console.print(table)
-    for entry in result["scenarios"]:
-        console.print(_costs(entry))
+def _compare(base: str, several: Sequence[Scenario] | None, messages: int, runs: int) -> None:
+    each = (several or [scenario("single", messages, 10_000)])[0]
+    wanted = comparing.Wanted(each.name, each.devices, messages, runs)
+    _say_estimate(comparing.estimate_s(wanted))
+    tables.print_comparison(comparing.compare(base, wanted, tables.say))
 
 
-def _costs(entry: dict[str, Any]) -> Table:
-    """Show what each process cost in the median run, and whether its memory stayed flat."""
-    table = Table(title=f"{entry['title']}, {entry['devices']:,} devices: by process")
-    for heading in ("process", "CPU µs/message", "memory early MB", "late MB", "peak MB"):
-        table.add_column(heading, justify="left" if heading == "process" else "right")
-    middle = sorted(entry["runs"], key=lambda run: float(run["per_s"]))[len(entry["runs"]) // 2]
-    for name, cost in middle["costs"].items():
-        table.add_row(
-            name, f"{cost['cpu_us_per_message']:.1f}",
-            *[f"{cost[key] / 1e6:,.0f}" for key in ("rss_early", "rss_late", "rss_peak")],
-        )  # fmt: skip
-    return table
+def _tell(result: dict[str, Any], as_json: bool, show: Any, paths: Sequence[Path]) -> None:  # noqa: ANN401 -- prints the result
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+        return
+    show(result)
+    for path in paths:
+        tables.say(str(path))
+
+
+def _say_estimate(seconds: float) -> None:
+    tables.say(f"about {max(1, round(seconds / 60))} minutes on a slow machine; Ctrl-C ends it")
+
+
+@contextmanager
+def _shown(title: str, total: int) -> Iterator[Progress]:
+    with shown(title, total) as progress:
+        yield progress.advance_to

@@ -134,9 +134,15 @@ TITLES = {
     "duplicates": "every tenth message sent twice",
 }
 
+DEVICES = (300, 10_000, 100_000)
+"""A district, a city, and so many that every message of a batch is of another device."""
+SHARES = {"batched": 0.25, "backlog": 5.0}
+"""Messages of a run by scenario, as a multiple of the number asked for: each takes seconds."""
+
 
 def scenario(name: str, messages: int, devices: int) -> Scenario:
-    """Return a scenario of a size; messages of many readings are fewer by their number."""
-    if name == "batched":
-        messages = max(1, messages // READINGS_A_MESSAGE)
-    return Scenario(name, TITLES[name], messages, devices)
+    """Return a scenario of a size; ``messages`` is that of a run of single readings."""
+    wanted = max(1, int(messages * SHARES.get(name, 1.0)))
+    if name == "merge":
+        wanted = max(1, wanted // len(CHANNELS)) * len(CHANNELS)
+    return Scenario(name, TITLES[name], wanted, devices)
