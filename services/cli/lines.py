@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from services.cli.screen import number, rate, seconds
+from services.cli.screen import duration, number, rate, seconds
 from services.operations.watching.overview import Overview
 from services.operations.watching.sums import Sum
 
@@ -22,7 +22,8 @@ def _subjects(seen: Overview) -> Iterator[tuple[str, str]]:
         (
             f"in {rate(flow.in_per_s)} messages/s, out {rate(flow.out_per_s)} messages/s, "
             f"{rate(flow.rows_per_s)} rows/s, delay p50 {seconds(flow.delay_p50_s)} "
-            f"p95 {seconds(flow.delay_p95_s)}, lag {number(seen.lag)}"
+            f"p95 {seconds(flow.delay_p95_s)}, lag {number(seen.lag)}, "
+            f"drained in {duration(flow.drained_in_s)}"
         ),
     )
     for one in seen.sums:

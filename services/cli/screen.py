@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from services.operations.watching.overview import Overview, Part
+from services.operations.watching.rates import NEVER
 from services.operations.watching.sums import Sum
 
 WIDTH = 100
@@ -21,6 +22,7 @@ PROBLEMS_SHOWN = 4
 _BARS = "▁▂▃▄▅▆▇█"
 _DIM = "bright_black"
 _UNKNOWN = "-"
+_MINUTE_S, _HOUR_S = 60, 3600
 
 
 def screen(seen: Overview, history: Sequence[float], hint: str) -> RenderableType:
@@ -51,6 +53,17 @@ def seconds(value: float | None) -> str:
     if value is None:
         return _UNKNOWN
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
+
+
+def duration(value: float | None) -> str:
+    """Return a time to wait: seconds, minutes or hours, or that waiting is no use."""
+    if value is None:
+        return _UNKNOWN
+    if value == NEVER:
+        return "it grows"
+    if value < _MINUTE_S:
+        return f"{value:.0f} s"
+    return f"{value / _MINUTE_S:.0f} min" if value < _HOUR_S else f"{value / _HOUR_S:.1f} h"
 
 
 def _head(seen: Overview) -> Table:
@@ -93,6 +106,7 @@ def _flow(seen: Overview, history: Sequence[float]) -> Panel:
         "delay p50": seconds(flow.delay_p50_s),
         "delay p95": seconds(flow.delay_p95_s),
         "lag": number(seen.lag),
+        "drained in": duration(flow.drained_in_s),
         "in gateway": number(seen.in_flight),
     }
     table = Table.grid(expand=True)

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from services.cli.screen import number, rate, seconds, sparkline
-from services.operations.watching.rates import Flow, Rates, Sample
+from services.cli.screen import duration, number, rate, seconds, sparkline
+from services.operations.watching.rates import NEVER, Flow, Rates, Sample
 from services.operations.watching.scraping import merged, parse, quantile, total
 from services.operations.watching.sums import sums
 from services.storage.figures import Figures
@@ -70,6 +70,20 @@ def test_the_delay_is_of_the_window_not_of_the_whole_life() -> None:
     assert flow.delay_p50_s == pytest.approx(0.55)
 
 
+@pytest.mark.parametrize(
+    ("lags", "expected"),
+    [((100_000, 90_000), 90.0), ((0, 1_500), 0.0), ((50_000, 60_000), NEVER), ((None, 5), None)],
+)
+def test_the_time_to_drain_is_the_lag_by_how_fast_it_shrinks(
+    lags: tuple[int | None, int], expected: float | None
+) -> None:
+    rates = Rates()
+    rates.add(Sample(0, received=0, consumed=0, rows=0, delays={}, lag=lags[0]))
+    flow = rates.add(Sample(10, received=0, consumed=10_000, rows=0, delays={}, lag=lags[1]))
+
+    assert flow.drained_in_s == expected
+
+
 def figures(**changes: int) -> Figures:
     messages = {"received": 10, "decoded": 8, "undecodable": 1, "liveness": 0, "lost": 1}
     readings = {"decoded": 9, "written": 6, "duplicate": 2, "quarantined": 1}
@@ -97,4 +111,7 @@ def test_figures_are_written_as_a_person_reads_them() -> None:
         "1 234 567", "-", "2.2", "2 250",
     ]  # fmt: skip
     assert [seconds(0.1234), seconds(2.5), seconds(None)] == ["123 ms", "2.5 s", "-"]
+    assert [duration(each) for each in (None, 0.0, 90.0, 7200.0, NEVER)] == [
+        "-", "0 s", "2 min", "2.0 h", "it grows",
+    ]  # fmt: skip
     assert sparkline([0, 5, 10], 2) == "▅█"

@@ -17,7 +17,7 @@ from services.operations.stack.ports import LOOPBACK
 from services.operations.stack.supervision import ProgramState, Supervision
 from services.operations.watching.backlog import Backlog
 from services.operations.watching.database_look import DatabaseLook
-from services.operations.watching.rates import Flow, Rates, Sample
+from services.operations.watching.rates import NEVER, Flow, Rates, Sample
 from services.operations.watching.scraping import Scrape, merged, scrape, total
 from services.operations.watching.sums import Sum, sums
 from services.storage.figures import Figures
@@ -93,6 +93,8 @@ class Overview:
                 "delay_p50_s": self.flow.delay_p50_s,
                 "delay_p95_s": self.flow.delay_p95_s,
                 "lag": self.lag,
+                "drained_in_s": None if self.flow.drained_in_s == NEVER else self.flow.drained_in_s,
+                "backlog_grows": self.flow.drained_in_s == NEVER,
                 "in_flight_gateway": self.in_flight,
             },
             "sums": [
@@ -137,7 +139,7 @@ class Watcher:
         return Overview(
             at=datetime.now(UTC),
             parts=_parts(self._layout, states, waits, scrapes),
-            flow=self._rates.add(self._sample(said, received, counted)),
+            flow=self._rates.add(self._sample(said, received, counted, lag)),
             received=received,
             in_flight=int(total(said, "citytally_gateway_in_flight_messages")),
             lag=lag if counted else None,
@@ -156,13 +158,16 @@ class Watcher:
         self._database.close()
         await self._backlog.close()
 
-    def _sample(self, said: list[Scrape], received: float, counted: Figures | None) -> Sample:
+    def _sample(
+        self, said: list[Scrape], received: float, counted: Figures | None, lag: int | None
+    ) -> Sample:
         return Sample(
             at=self._clock(),
             received=received,
             consumed=counted.messages["received"] if counted else None,
             rows=sum(counted.rows.values()) if counted else None,
             delays=merged(said, "citytally_ingest_delay_seconds"),
+            lag=lag if counted else None,
         )
 
 

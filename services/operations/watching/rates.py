@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from services.operations.watching.scraping import Buckets, quantile
 
+NEVER = float("inf")
+
+UNDER_WAY_S = 2.0
+"""What is stored within so many seconds is under way, no backlog."""
 WINDOW_S = 10.0
 """Over how long a rate is taken: short enough to see a stop, long enough to be calm."""
 
@@ -19,17 +23,23 @@ class Sample:
     consumed: int | None
     rows: int | None
     delays: Buckets
+    lag: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Messages in and out and rows a second, and the delay from Kafka to row; None: not known."""
+    """Messages in and out and rows a second, and the delay from Kafka to row; None: not known.
+
+    ``drained_in_s`` is when what waits in Kafka will be stored, should all go on as it does: 0
+    where there is no backlog, ``NEVER`` where it doesn't shrink.
+    """
 
     in_per_s: float | None = None
     out_per_s: float | None = None
     rows_per_s: float | None = None
     delay_p50_s: float | None = None
     delay_p95_s: float | None = None
+    drained_in_s: float | None = None
 
 
 class Rates:
@@ -58,7 +68,22 @@ def _flow(before: Sample, now: Sample) -> Flow:
         rows_per_s=_rate(before.rows, now.rows, seconds),
         delay_p50_s=quantile(delays, 0.5),
         delay_p95_s=quantile(delays, 0.95),
+        drained_in_s=_drained_in_s(before, now, seconds),
     )
+
+
+def _drained_in_s(before: Sample, now: Sample, seconds: float) -> float | None:
+    """Divide the lag by how much faster messages are consumed than they arrive in Kafka.
+
+    That difference is by how much the lag shrank; whoever wrote them to Kafka counts.
+    """
+    consumed_per_s = _rate(before.consumed, now.consumed, seconds)
+    if before.lag is None or now.lag is None or consumed_per_s is None:
+        return None
+    if now.lag <= consumed_per_s * UNDER_WAY_S:
+        return 0.0
+    shrinks_per_s = (before.lag - now.lag) / seconds
+    return now.lag / shrinks_per_s if shrinks_per_s > 0 else NEVER
 
 
 def _rate(before: float | None, now: float | None, seconds: float) -> float | None:
