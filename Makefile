@@ -1,6 +1,6 @@
 # citytally: `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help install run up down test test-long check format lock bench clean
+.PHONY: help install run up down test test-long check format lock drill bench clean
 
 bin := .venv/bin
 quick_tests := $(wildcard tests/unit tests/contract tests/integration tests/end_to_end)
@@ -24,7 +24,7 @@ test: install check ## check, then all tests but the long ones, on real servers
 	$(bin)/pytest $(quick_tests) -m "not long"
 
 test-long: install ## the longer faults
-	$(bin)/pytest $(quick_tests) -m long --timeout 1800
+	$(bin)/pytest $(quick_tests) -m "long and not load" --timeout 1800
 
 check: install ## format, lint, types and the direction of imports
 	$(bin)/ruff format --check .
@@ -38,6 +38,9 @@ format: install ## format the code and mend what the linter can
 
 lock: ## resolve the dependencies again into requirements.lock
 	$(bin)/uv pip compile --generate-hashes --no-emit-index-url --no-header --extra develop --extra bench pyproject.toml -o requirements.lock
+
+drill: install ## the whole drill, as a test: every fault on a scratch city
+	$(bin)/pytest tests/end_to_end/test_drill.py -m load --timeout 1800
 
 bench: install ## measure messages per second from publish to commit
 	$(bin)/citytally bench

@@ -67,6 +67,7 @@ def test_quick() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.load
 @pytest.mark.timeout(1800)
 def test_whole() -> None:
     """P1 to P6: every fault that the drill knows."""
