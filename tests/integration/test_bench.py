@@ -27,6 +27,7 @@ def test_a_stream_comes_to_the_rows_and_readings_that_are_said(name: str) -> Non
 
 
 @pytest.mark.long
+@pytest.mark.load
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_small_benchmark_writes_its_result(tmp_path: Path, name: str) -> None:
     command = [str(Path(sys.executable).with_name("citytally")), "bench", "--messages", "2000"]
