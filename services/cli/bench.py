@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,20 +96,40 @@ def bench_command(
         for name in scenarios or SCENARIOS
         for number in devices or DEVICES
     ]
-    try:
+    one = scenario(scenarios[0] if scenarios else "single", messages, (devices or [10_000])[0])
+    with _stopped_by_signals():
         if write_docs is not None:
             documenting.fill(write_docs, settings.state_directory)
         elif compare is not None:
-            _compare(compare, several if scenarios and devices else None, messages, runs)
+            _compare(compare, one, messages, runs)
         elif profile:
-            _profile(settings, messages, (devices or [10_000])[0], as_json)
+            _profile(settings, one, as_json)
         elif grow:
-            _grow(settings, rows or growth.ROWS, (devices or [10_000])[0], messages, as_json)
+            wanted = growth.Growth(sorted(rows or growth.ROWS), one.devices, messages)
+            _grow(settings, wanted, as_json)
         else:
             _measure(settings, several, Wanted(runs, ingests, latency), as_json)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end every process, and tell in a sentence why there is no figure.
+
+    SIGINT too is set: a shell starts what runs in the background with it ignored.
+    """
+    stops = (signal.SIGINT, signal.SIGTERM)
+    former = {each: signal.signal(each, signal.default_int_handler) for each in stops}
+    try:
+        yield
     except BenchError as error:
         typer.echo(f"no figure: {error}", err=True)
         raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        typer.echo("stopped: every process of the bench has ended, nothing was written", err=True)
+        raise typer.Exit(1) from None
+    finally:
+        for each, handler in former.items():
+            signal.signal(each, handler)
 
 
 def _known(name: str) -> str:
@@ -139,24 +160,20 @@ def _plotted(settings: Settings, result: dict[str, Any]) -> list[Path]:
         return []
 
 
-def _grow(
-    settings: Settings, rows: Sequence[int], devices: int, messages: int, as_json: bool
-) -> None:
-    wanted = growth.Growth(sorted(rows), devices, messages)
+def _grow(settings: Settings, wanted: growth.Growth, as_json: bool) -> None:
     _say_estimate(growth.estimate_s(wanted))
     result = growth.measure_growth(settings, wanted, _shown)
     path = report.write(settings.state_directory, result, report.GROWTH_FILE)
     _tell(result, as_json, tables.print_growth, [path])
 
 
-def _profile(settings: Settings, messages: int, devices: int, as_json: bool) -> None:
-    result = profiling.profile(settings, scenario("single", messages, devices), _shown)
+def _profile(settings: Settings, each: Scenario, as_json: bool) -> None:
+    result = profiling.profile(settings, each, _shown)
     path = report.write(settings.state_directory, result, report.PROFILE_FILE)
     _tell(result, as_json, tables.print_profile, [path])
 
 
-def _compare(base: str, several: Sequence[Scenario] | None, messages: int, runs: int) -> None:
-    each = (several or [scenario("single", messages, 10_000)])[0]
+def _compare(base: str, each: Scenario, messages: int, runs: int) -> None:
     wanted = comparing.Wanted(each.name, each.devices, messages, runs)
     _say_estimate(comparing.estimate_s(wanted))
     tables.print_comparison(comparing.compare(base, wanted, tables.say))

@@ -35,7 +35,11 @@ class Scenario:
     @property
     def readings(self) -> int:
         """Readings in all messages."""
-        return self.messages * (READINGS_A_MESSAGE if self.name == "batched" else 1)
+        return self.messages * self._readings_a_message
+
+    @property
+    def _readings_a_message(self) -> int:
+        return READINGS_A_MESSAGE if self.name == "batched" else 1
 
     @property
     def rows(self) -> int:
@@ -53,7 +57,8 @@ class Scenario:
 
     def span_ms(self) -> int:
         """How much event time a run takes up."""
-        return (self.readings // self.devices + 2) * INTERVAL_MS
+        turns = self.messages // self.devices + 2
+        return turns * self._readings_a_message * INTERVAL_MS
 
 
 def device_name(number: int) -> str:
