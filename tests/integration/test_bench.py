@@ -33,6 +33,8 @@ def result(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.load
+@pytest.mark.long
 @pytest.mark.parametrize("name", QUICK)
 def test_a_small_benchmark_writes_its_result(tmp_path: Path, name: str) -> None:
     found = result(bench(tmp_path, "--runs", "1", "--scenario", name, "--no-latency", "--json"))
@@ -51,6 +53,7 @@ def test_a_small_benchmark_writes_its_result(tmp_path: Path, name: str) -> None:
     assert timeline["sent"][-1] == timeline["stored"][-1] == said.messages
 
 
+@pytest.mark.load
 @pytest.mark.long
 def test_the_delay_of_every_message_is_measured_at_half_of_the_rate(tmp_path: Path) -> None:
     (entry,) = result(bench(tmp_path, "--runs", "1", "-s", "single", "--json"))["scenarios"]
@@ -61,6 +64,7 @@ def test_the_delay_of_every_message_is_measured_at_half_of_the_rate(tmp_path: Pa
     assert 0 < delay["p50_s"] <= delay["p95_s"] <= delay["p99_s"] <= delay["highest_s"]
 
 
+@pytest.mark.load
 @pytest.mark.long
 def test_growth_is_measured_at_each_size_and_the_ledger_holds(tmp_path: Path) -> None:
     found = result(bench(tmp_path, "--growth", "--rows", "20000", "--rows", "60000", "--json"))
