@@ -1,12 +1,12 @@
 # citytally: `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help install run up down test test-long check format lock drill bench clean
+.PHONY: help install run up down test test-long check format lock drill bench bench-compare soak test-load clean
 
 bin := .venv/bin
 quick_tests := $(wildcard tests/unit tests/contract tests/integration tests/end_to_end)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: ## install what is missing (Debian 12; root, or a user with sudo)
 	@deploy/local/install.sh
@@ -42,8 +42,18 @@ lock: ## resolve the dependencies again into requirements.lock
 drill: install ## the whole drill, as a test: every fault on a scratch city
 	$(bin)/pytest tests/end_to_end/test_drill.py -m load --timeout 1800
 
-bench: install ## measure messages per second from publish to commit
+bench: install ## measure every scenario from publish to commit; a table, a plot and latest.json
 	$(bin)/citytally bench
+
+bench-compare: install ## BASE=<rev>: run that revision and the code here in turn, print the ratio
+	@test -n "$(BASE)" || { echo "say which: make bench-compare BASE=<rev>" >&2; exit 2; }
+	$(bin)/citytally bench --compare "$(BASE)"
+
+soak: install ## 15 minutes (FOR=seconds) at 70 % of the rate, with faults by chance (SEED=word)
+	$(if $(FOR),SOAK_SECONDS=$(FOR)) $(if $(SEED),SOAK_SEED=$(SEED)) $(bin)/pytest -s tests/load
+
+test-load: install ## the benchmarks and the drill as tests
+	$(bin)/pytest $(quick_tests) -m load --timeout 1800
 
 clean: ## delete caches and the state of the local stack, its data included (not .venv)
 	@test ! -e .citytally || $(bin)/citytally down

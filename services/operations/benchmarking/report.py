@@ -11,6 +11,7 @@ from services.operations.benchmarking.scenarios import Scenario
 
 FILE = Path("bench") / "latest.json"
 GROWTH_FILE = Path("bench") / "growth.json"
+SOAK_FILE = Path("bench") / "soak.json"
 PROFILE_FILE = Path("bench") / "profile.json"
 
 

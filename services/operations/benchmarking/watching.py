@@ -51,7 +51,7 @@ class Watch:
     def _sample(self) -> None:
         while not self._stop.is_set():
             for name, pid in self.pids.items():
-                self._memory[name].append(_memory(pid))
+                self._memory[name].append(resident(pid))
             self._stop.wait(SAMPLE_S)
 
 
@@ -78,8 +78,8 @@ def _cpu_s(pid: int) -> float:
     return total
 
 
-def _memory(pid: int) -> int:
-    """Resident bytes of a process and its children; what they share counts once.
+def resident(pid: int) -> int:
+    """Return resident bytes of a process and its children; what they share counts once.
 
     From statm, which costs microseconds: exact shares (smaps) of a database with two gigabytes of
     shared buffers cost a core.
