@@ -114,8 +114,16 @@ def print_comparison(found: Comparison) -> None:
         f"{found.revision} against {found.base}: {found.scenario}, {found.devices:,} devices",
         ("pair", f"{found.base} messages/s", f"{found.revision} messages/s", "ratio"),
         [
-            (str(n), f"{one.base_per_s:,.0f}", f"{one.per_s:,.0f}", f"{one.ratio:.3f}")
+            (str(n), f"{one.base.per_s:,.0f}", f"{one.here.per_s:,.0f}", f"{one.ratio:.3f}")
             for n, one in enumerate(found.pairs, 1)
+        ],
+    )
+    _print(
+        "CPU µs a message, medians",
+        ("process", found.base, found.revision, "ratio"),
+        [
+            (name, f"{before:.1f}", f"{here:.1f}", f"{here / before:.3f}" if before else "")
+            for name, (before, here) in found.cpu_us().items()
         ],
     )
     _console.print(found.sentence(), highlight=False)

@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 
 from services.operations.benchmarking import comparing, documenting, report
-from services.operations.benchmarking.comparing import Comparison, Pair, Wanted
+from services.operations.benchmarking.comparing import Comparison, Outcome, Pair, Wanted
 from services.operations.benchmarking.counting import BenchError
 
 WANTED = Wanted("single", 300, 1_000, pairs=3)
 
 
 def comparison(*ratios: float) -> Comparison:
-    return Comparison("old", "new", "single", 300, [Pair(1000, 1000 * each) for each in ratios])
+    base = Outcome(1000, {"kafka": 8.0, "ingest-0": 12.0})
+    pairs = [Pair(base, Outcome(1000 * each, {"kafka": 8.0, "ingest-0": 6.0})) for each in ratios]
+    return Comparison("old", "new", "single", 300, pairs)
 
 
 @pytest.mark.parametrize(
@@ -31,12 +33,17 @@ def test_a_difference_is_one_only_if_every_pair_shows_it(
     assert comparison(*ratios).sentence().startswith(said)
 
 
+def test_cpu_is_told_by_process_and_altogether() -> None:
+    found = comparison(1.1, 1.2).cpu_us()
+    assert found == {"kafka": (8.0, 8.0), "ingest-0": (12.0, 6.0), "all": (20.0, 14.0)}
+
+
 def test_both_run_in_turn_and_take_turns_at_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
 
-    def run_once(place: Path, _wanted: Wanted) -> float:
+    def run_once(place: Path, _wanted: Wanted) -> Outcome:
         ran.append("here" if place == comparing.PROJECT else "base")
-        return 2.0 if ran[-1] == "here" else 1.0
+        return Outcome(2.0 if ran[-1] == "here" else 1.0, {})
 
     monkeypatch.setattr(comparing, "run_once", run_once)
     found = comparing.compare("HEAD", WANTED, lambda _said: None)

@@ -36,16 +36,24 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """One run of each, in messages a second."""
+class Outcome:
+    """One run: messages a second, and microseconds of CPU a message by process."""
 
-    base_per_s: float
     per_s: float
+    cpu_us: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One run of each."""
+
+    base: Outcome
+    here: Outcome
 
     @property
     def ratio(self) -> float:
         """How many times as fast as the base."""
-        return self.per_s / self.base_per_s
+        return self.here.per_s / self.base.per_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,17 @@ class Comparison:
         """The ratio of each pair, in ascending order."""
         return sorted(pair.ratio for pair in self.pairs)
 
+    def cpu_us(self) -> dict[str, tuple[float, float]]:
+        """Return the medians of each process, base first; ``all`` is their sum run by run."""
+        names = [*self.pairs[0].base.cpu_us, "all"]
+        return {
+            name: (
+                statistics.median(_cpu_us(pair.base, name) for pair in self.pairs),
+                statistics.median(_cpu_us(pair.here, name) for pair in self.pairs),
+            )
+            for name in names
+        }
+
     def sentence(self) -> str:
         """Say the median ratio with its spread, and whether the spread leaves a difference."""
         lowest, highest = self.ratios[0], self.ratios[-1]
@@ -72,6 +91,10 @@ class Comparison:
         else:
             verdict = "no difference that the noise leaves visible"
         return f"ratio {middle:.3f}, from {lowest:.3f} to {highest:.3f}: {verdict}"
+
+
+def _cpu_us(outcome: Outcome, name: str) -> float:
+    return sum(outcome.cpu_us.values()) if name == "all" else outcome.cpu_us.get(name, 0.0)
 
 
 def estimate_s(wanted: Wanted) -> float:
@@ -119,14 +142,15 @@ def _git(*arguments: str) -> None:
 def _pair(before: Path, after: Path, wanted: Wanted, n: int, say: Say) -> Pair:
     """Run both, the base first in every other pair: what drifts favours neither."""
     order = [before, after] if n % 2 == 0 else [after, before]
-    rates = {place: run_once(place, wanted) for place in order}
-    pair = Pair(rates[before], rates[after])
-    say(f"pair {n + 1} of {wanted.pairs}: {pair.base_per_s:,.0f} and {pair.per_s:,.0f} messages/s")
+    found = {place: run_once(place, wanted) for place in order}
+    pair = Pair(found[before], found[after])
+    rates = f"{pair.base.per_s:,.0f} and {pair.here.per_s:,.0f} messages/s"
+    say(f"pair {n + 1} of {wanted.pairs}: {rates}")
     return pair
 
 
-def run_once(place: Path, wanted: Wanted) -> float:
-    """Run the bench of the code in ``place`` once; return its messages a second."""
+def run_once(place: Path, wanted: Wanted) -> Outcome:
+    """Run the bench of the code in ``place`` once."""
     with tempfile.TemporaryDirectory(prefix="citytally-compare-") as state:
         environment = os.environ | {
             "PYTHONPATH": str(place), "CITYTALLY_STATE_DIRECTORY": state,
@@ -134,7 +158,9 @@ def run_once(place: Path, wanted: Wanted) -> float:
         rate_only = ["--no-latency"] if "latency" in _bench(place, environment, "--help") else []
         answer = _bench(place, environment, *_options(wanted), *rate_only)
     (entry,) = json.loads(answer)["scenarios"]
-    return float(entry["median_per_s"])
+    (run,) = entry["runs"]
+    cpu_us = {name: cost["cpu_us_per_message"] for name, cost in run["costs"].items()}
+    return Outcome(run["per_s"], cpu_us)
 
 
 def _bench(place: Path, environment: Mapping[str, str], *options: str) -> str:
