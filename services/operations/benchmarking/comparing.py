@@ -20,6 +20,8 @@ from services.operations.benchmarking.counting import BenchError
 
 PROJECT = Path(__file__).resolve().parents[3]
 HERE = "the code here"
+PAIRS_TO_TELL = 5
+"""By chance alone five pairs agree once in sixteen times, two every other time."""
 _CITY_S, _PER_S = 25.0, 20_000
 
 Say = Callable[[str], None]
@@ -86,7 +88,9 @@ class Comparison:
         """Say the median ratio with its spread, and whether the spread leaves a difference."""
         lowest, highest = self.ratios[0], self.ratios[-1]
         middle = statistics.median(self.ratios)
-        if len(self.pairs) > 1 and (lowest > 1 or highest < 1):
+        if len(self.pairs) < PAIRS_TO_TELL:
+            verdict = f"it takes {PAIRS_TO_TELL} pairs to tell a difference from noise"
+        elif lowest > 1 or highest < 1:
             verdict = f"{'faster' if lowest > 1 else 'slower'} in every pair"
         else:
             verdict = "no difference that the noise leaves visible"
