@@ -13,7 +13,7 @@ _MB = 1e6
 
 
 def fill(document: Path, state_directory: Path) -> None:
-    """Write the last results of bench, growth and profile between a document's markers.
+    """Write the last results of bench, profile, growth and soak between a document's markers.
 
     Raises ``BenchError`` without a result or without markers.
     """
@@ -21,25 +21,22 @@ def fill(document: Path, state_directory: Path) -> None:
     _, end, after = rest.partition(END)
     if not end:
         raise BenchError(f"{document} lacks the lines {BEGIN!r} and {END!r}")
-    written = figures(
-        report.read(state_directory),
-        report.read(state_directory, report.GROWTH_FILE),
-        report.read(state_directory, report.PROFILE_FILE),
-    )
+    written = figures(state_directory)
     document.write_text(f"{before}{BEGIN}\n\n{written}\n{END}{after}", encoding="utf-8")
 
 
-def figures(
-    latest: dict[str, Any] | None, growth: dict[str, Any] | None, profile: dict[str, Any] | None
-) -> str:
+def figures(state_directory: Path) -> str:
     """Return the results as Markdown; what was not measured is left out."""
-    if latest is None and growth is None and profile is None:
+    sections = {
+        report.FILE: _latest, report.PROFILE_FILE: _profile, report.GROWTH_FILE: _growth,
+        report.SOAK_FILE: _soak,
+    }  # fmt: skip
+    lines: list[str] = []
+    for file, section in sections.items():
+        if (result := report.read(state_directory, file)) is not None:
+            lines += section(result)
+    if not lines:
         raise BenchError("nothing was measured yet: run `citytally bench`")
-    lines = [
-        *(_latest(latest) if latest else ()),
-        *(_profile(profile) if profile else ()),
-        *(_growth(growth) if growth else ()),
-    ]
     return "\n".join(lines) + "\n"
 
 
@@ -139,6 +136,24 @@ def _growth(result: dict[str, Any]) -> Iterator[str]:
     )
     peaks = memory["peak_bytes"]
     yield from _table(tuple(peaks), [tuple(f"{peak / _MB:.0f} MB" for peak in peaks.values())])
+
+
+def _soak(result: dict[str, Any]) -> Iterator[str]:
+    yield "### Under faults for long\n\n" + conditions(result["conditions"]) + "\n"
+    slowest = max((check["caught_up_s"] for check in result["checks"]), default=0.0)
+    yield (
+        f"{_n(result['messages'])} messages in {result['seconds']:.0f} s at {_n(result['per_s'])} "
+        f"a second, {len(result['checks'])} faults by the seed `{result['seed']}`; the ledger "
+        f"balanced after each and every message is a row once. At most {_n(result['highest_lag'])} "
+        f"messages waited ({result['highest_lag_s']:.1f} s of the load); caught up at most "
+        f"{slowest:.1f} s after everything was ready again.\n"
+    )
+    peaks = result["peak_bytes"]
+    yield from _table(
+        ("highest memory", *peaks),
+        [(half, *[f"{peak[n] / _MB:.0f} MB" for peak in peaks.values()])
+         for n, half in enumerate(("first half", "second half"))],
+    )  # fmt: skip
 
 
 def conditions(found: dict[str, Any]) -> str:
