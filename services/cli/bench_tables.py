@@ -22,7 +22,15 @@ def print_scenarios(result: dict[str, Any]) -> None:
     _print_conditions(result)
     _print(
         "from the first publish to the last commit",
-        ("scenario", "devices", "messages/s", "lowest to highest", "readings/s", "CPU µs/message"),
+        (
+            "scenario",
+            "devices",
+            "messages/s",
+            "lowest to highest",
+            "readings/s",
+            "CPU µs/message",
+            "CPU of others",
+        ),
         [_scenario(entry) for entry in result["scenarios"]],
     )
     delays = [entry for entry in result["scenarios"] if entry["latency"]]
@@ -41,6 +49,7 @@ def _scenario(entry: dict[str, Any]) -> tuple[str, ...]:
         entry["name"], f"{entry['devices']:,}", f"{entry['median_per_s']:,.0f}",
         f"{entry['lowest_per_s']:,.0f} to {entry['highest_per_s']:,.0f}",
         f"{entry['median_readings_per_s']:,.0f}", f"{entry['cpu_us_per_message']:.1f}",
+        f"{entry['noise']:.0%}",
     )  # fmt: skip
 
 

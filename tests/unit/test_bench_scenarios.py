@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from itertools import islice
 
 import numpy as np
+import psutil
 import pytest
 
+from services.operations.benchmarking import watching
 from services.operations.benchmarking.counting import Timeline
 from services.operations.benchmarking.latency import latency
 from services.operations.benchmarking.plotting import lag_over_time, rate_over_time
@@ -106,3 +108,13 @@ def test_the_estimate_grows_with_runs() -> None:
     several = [scenario(name, 200_000, 300) for name in SCENARIOS]
     once, often = (estimate_s(several, Wanted(runs, 1, latency=True)) for runs in (1, 5))
     assert 60 < once < often
+
+
+def test_noise_is_what_was_neither_idle_nor_ours() -> None:
+    before = psutil.cpu_times()
+    fields = dict.fromkeys(before._fields, 0.0) | {"idle": 5.0, "user": 4.0, "steal": 1.0}
+    now = before._replace(**{name: getattr(before, name) + s for name, s in fields.items()})
+
+    noise = watching._noise(before, now, ours_s=3.0)
+
+    assert [noise.others, noise.stolen] == pytest.approx([0.1, 0.1])

@@ -44,7 +44,7 @@ def _latest(result: dict[str, Any]) -> Iterator[str]:
     yield "### Rates\n\n" + conditions(result["conditions"]) + "\n"
     yield from _table(
         ("scenario", "devices", "messages/s (median)", "lowest to highest", "readings/s",
-         "µs of CPU a message", "without the client"),
+         "µs of CPU a message", "without the client", "CPU of others"),
         [_rate(entry) for entry in result["scenarios"]],
     )  # fmt: skip
     yield from _steady(result["scenarios"])
@@ -66,7 +66,7 @@ def _rate(entry: dict[str, Any]) -> tuple[str, ...]:
         entry["title"], _n(entry["devices"]), _n(entry["median_per_s"]),
         f"{_n(entry['lowest_per_s'])} to {_n(entry['highest_per_s'])}",
         _n(entry["median_readings_per_s"]), f"{entry['cpu_us_per_message']:.1f}",
-        f"{entry['cpu_us_per_message_without_client']:.1f}",
+        f"{entry['cpu_us_per_message_without_client']:.1f}", f"{entry['noise']:.0%}",
     )  # fmt: skip
 
 

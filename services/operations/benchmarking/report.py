@@ -32,6 +32,7 @@ def summary(scenario: Scenario, runs: list[Run], latency: Latency | None) -> dic
         "cpu_us_per_message_without_client": statistics.median(
             run.cpu_us_per_message(client=False) for run in runs
         ),
+        "noise": statistics.median(run.noise.others + run.noise.stolen for run in runs),
         "latency": None if latency is None else latency.as_json(),
         "runs": [run.as_json() for run in runs],
     }

@@ -23,7 +23,7 @@ from services.operations.benchmarking.counting import (
 )
 from services.operations.benchmarking.producing import produce
 from services.operations.benchmarking.scenarios import Message, Scenario, device_name
-from services.operations.benchmarking.watching import Cost, Watch
+from services.operations.benchmarking.watching import Cost, Noise, Watch
 from services.operations.local.scratch import Scratch
 from services.operations.stack.mosquitto import OPERATOR
 from services.storage import registry
@@ -52,6 +52,7 @@ class Run:
     started_s: float
     steady_per_s: float
     costs: dict[str, Cost]
+    noise: Noise
     timeline: Timeline
 
     def cpu_us_per_message(self, *, client: bool = True) -> float:
@@ -99,7 +100,7 @@ async def measure(city: Scratch, scenario: Scenario, base_ms: int, progress: Pro
             finally:
                 sending.cancel()
         await counted.verify(scenario.rows)
-    return _run(scenario, seconds, timeline, watch.costs)
+    return _run(scenario, seconds, timeline, watch)
 
 
 async def measure_backlog(
@@ -121,7 +122,7 @@ async def measure_backlog(
             )
             seconds = time.monotonic() - began
         await counted.verify(scenario.rows)
-    return _run(scenario, seconds, timeline, watch.costs)
+    return _run(scenario, seconds, timeline, watch)
 
 
 def publisher(settings: Settings) -> Publisher:
@@ -153,9 +154,9 @@ async def _send(client: Publisher, messages: Iterator[Message]) -> None:
     require_taken(client)
 
 
-def _run(scenario: Scenario, seconds: float, timeline: Timeline, costs: dict[str, Cost]) -> Run:
+def _run(scenario: Scenario, seconds: float, timeline: Timeline, watch: Watch) -> Run:
     return Run(
         scenario.messages, scenario.readings, scenario.rows, seconds, scenario.messages / seconds,
-        scenario.readings / seconds, timeline.first_stored_s, timeline.steady_per_s, costs,
-        timeline,
+        scenario.readings / seconds, timeline.first_stored_s, timeline.steady_per_s,
+        watch.costs, watch.noise, timeline,
     )  # fmt: skip

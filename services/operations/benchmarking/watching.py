@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
@@ -24,6 +24,17 @@ class Cost:
     rss_peak: int
 
 
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What else took of all cores while a run lasted, as shares of 0 to 1.
+
+    ``others`` is other processes and the kernel's own work, ``stolen`` the hypervisor.
+    """
+
+    others: float = 0.0
+    stolen: float = 0.0
+
+
 @dataclass
 class Watch:
     """Watches processes from entering to leaving its context; ``costs`` tells afterwards.
@@ -33,8 +44,10 @@ class Watch:
 
     pids: Mapping[str, int]
     costs: dict[str, Cost] = field(default_factory=dict)
+    noise: Noise = field(default_factory=Noise)
 
     def __enter__(self) -> Self:
+        self._machine_before = psutil.cpu_times()
         self._before = {name: _cpu_s(pid) for name, pid in self.pids.items()}
         self._memory: dict[str, list[int]] = {name: [] for name in self.pids}
         self._stop = threading.Event()
@@ -47,6 +60,8 @@ class Watch:
         self._thread.join()
         for name, pid in self.pids.items():
             self.costs[name] = _cost(_cpu_s(pid) - self._before[name], self._memory[name])
+        ours_s = sum(cost.cpu_s for cost in self.costs.values())
+        self.noise = _noise(self._machine_before, psutil.cpu_times(), ours_s)
 
     def _sample(self) -> None:
         while not self._stop.is_set():
@@ -93,6 +108,16 @@ def resident(pid: int) -> int:
         own += memory.rss - memory.shared
         shared = max(shared, memory.shared)
     return own + shared
+
+
+def _noise(before: Any, now: Any, ours_s: float) -> Noise:  # noqa: ANN401 -- psutil's, by platform
+    spent = {name: getattr(now, name) - getattr(before, name) for name in now._fields}
+    # guest time is within user time already
+    whole = sum(s for name, s in spent.items() if not name.startswith("guest"))
+    idle, stolen = spent["idle"] + spent.get("iowait", 0.0), spent.get("steal", 0.0)
+    if whole <= 0:
+        return Noise()
+    return Noise(max(0.0, whole - idle - stolen - ours_s) / whole, stolen / whole)
 
 
 def _cost(cpu_s: float, memory: list[int]) -> Cost:
