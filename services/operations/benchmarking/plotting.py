@@ -42,15 +42,15 @@ def plot(state_directory: Path, result: dict[str, Any]) -> Path:
     except ModuleNotFoundError as error:
         raise NoPlotError("no plot: `pip install 'citytally[bench]'` brings matplotlib") from error
     entries = result["scenarios"]
-    columns = min(COLUMNS, len(entries))
+    columns = min(COLUMNS, len({entry["devices"] for entry in entries}))
     rows = -(-len(entries) // columns)
     size = (PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows)
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(rows, columns, squeeze=False).flat
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for entry, panel in zip(entries, panels, strict=False):
         _draw(entry, panel)
-    for panel in list(panels)[len(entries) :]:
+    for panel in panels[len(entries) :]:
         panel.set_axis_off()
     path = state_directory / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
