@@ -44,7 +44,8 @@ def _latest(result: dict[str, Any]) -> Iterator[str]:
     yield "### Rates\n\n" + conditions(result["conditions"]) + "\n"
     yield from _table(
         ("scenario", "devices", "messages/s (median)", "lowest to highest", "readings/s",
-         "µs of CPU a message", "without the client", "CPU of others"),
+         "µs of CPU a message", "without the client", "CPU of others",
+         "hashed MB/s before"),
         [_rate(entry) for entry in result["scenarios"]],
     )  # fmt: skip
     yield from _steady(result["scenarios"])
@@ -67,6 +68,7 @@ def _rate(entry: dict[str, Any]) -> tuple[str, ...]:
         f"{_n(entry['lowest_per_s'])} to {_n(entry['highest_per_s'])}",
         _n(entry["median_readings_per_s"]), f"{entry['cpu_us_per_message']:.1f}",
         f"{entry['cpu_us_per_message_without_client']:.1f}", f"{entry['noise']:.0%}",
+        _n(entry["machine_mb_per_s"]),
     )  # fmt: skip
 
 

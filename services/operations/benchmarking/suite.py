@@ -8,7 +8,7 @@ from typing import Any
 
 from services.common.settings import Settings
 from services.operations.benchmarking import report
-from services.operations.benchmarking.conditions import conditions
+from services.operations.benchmarking.conditions import conditions, hashed_mb_per_s
 from services.operations.benchmarking.counting import Progress
 from services.operations.benchmarking.latency import Latency, measure_latency
 from services.operations.benchmarking.running import (
@@ -99,12 +99,13 @@ async def measure_scenario(
     warm_up = scenario("single", WARM_UP_MESSAGES, each.devices)
     with shown(f"{each.name}, {each.devices} devices, warm-up", warm_up.messages) as progress:
         await measure(city, warm_up, bases.next(warm_up), progress)
-    runs = []
+    runs, speeds = [], []
     for n in range(wanted.runs):
         title = f"{each.name}, {each.devices} devices, run {n + 1} of {wanted.runs}"
         with shown(title, each.messages) as progress:
+            speeds.append(hashed_mb_per_s())
             runs.append(await _measure_once(city, each, bases.next(each), progress))
-    entry = report.summary(each, runs, None)
+    entry = report.summary(each, runs, speeds)
     if _has_latency(each, wanted):
         found = await _latency(city, each, bases, entry["median_per_s"] / 2, shown)
         entry["latency"] = found.as_json()
