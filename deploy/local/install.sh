@@ -8,6 +8,7 @@ readonly kafka_lib="${CITYTALLY_KAFKA_LIB:-${XDG_CACHE_HOME:-$HOME/.cache}/cityt
 readonly venv="$root/.venv"
 readonly work="$(mktemp -d)"
 readonly log="$work/log"
+readonly mosquitto=/usr/local/lib/citytally/mosquitto # services/operations/stack/mosquitto.py looks here
 readonly policy=/usr/sbin/policy-rc.d
 readonly cluster_settings=/etc/postgresql-common/createcluster.conf
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
@@ -32,8 +33,16 @@ step() {
     (set -e; "$@") >"$log" 2>&1
     status=$?
     set -e
-    [ "$status" -eq 0 ] || explain_failure "$title" "$advice"
+    if [ "$status" -ne 0 ]; then
+        explain_failure "$title" "$advice"
+        exit 1
+    fi
     say "$title: done in $((SECONDS - started)) s"
+}
+
+# The same for what citytally can do without: says what is missed by it, and goes on.
+optional_step() {
+    (step "$@") || say "going on without it."
 }
 
 explain_failure() {
@@ -41,7 +50,7 @@ explain_failure() {
     kept="$(mktemp -t citytally-install-XXXXXX.log)"
     cp "$log" "$kept"
     tail -n 20 "$kept" | sed 's/^/    /' >&2
-    fail "\"$1\" failed (all of its output: $kept). What to do: $2"
+    printf 'install: %s\n' "\"$1\" failed (all of its output: $kept). What to do: $2" >&2
 }
 
 # --- what is there -----------------------------------------------------------------------------
@@ -75,6 +84,10 @@ has_kafka() {
     [ -e "$kafka_lib/.complete" ] || compgen -G "${CITYTALLY_KAFKA_LIB:-/nonexistent}/kafka_2*.jar" >/dev/null
 }
 
+has_mosquitto() {
+    [ -n "${CITYTALLY_MOSQUITTO:-}" ] || [ -x "$mosquitto" ]
+}
+
 find_python() {
     local candidate
     for candidate in python3.11 /usr/bin/python3.11; do
@@ -100,12 +113,14 @@ missing_packages() {
     [ -x "$venv/bin/python" ] || find_python >/dev/null || wanted+=(python3.11 python3-venv)
     has_timescaledb || wanted+=(postgresql-server-dev-15 cmake dpkg-dev build-essential
         debian-archive-keyring libssl-dev libkrb5-dev)
+    has_mosquitto || wanted+=(cmake dpkg-dev build-essential debian-archive-keyring libssl-dev
+        libcjson-dev uthash-dev)
     for package in "${wanted[@]}"; do
         case "$package" in
         make | maven) command -v "${package/maven/mvn}" >/dev/null && continue ;;
         esac
         package_installed "$package" || printf '%s\n' "$package"
-    done
+    done | sort -u
 }
 
 # --- Debian packages, without starting a server of anybody's -----------------------------------
@@ -163,7 +178,7 @@ install_packages() {
     fi
 }
 
-# --- TimescaleDB from the source package of Debian 13 ------------------------------------------
+# --- TimescaleDB and Mosquitto from source packages of later Debians ---------------------------
 
 debian_mirror() {
     apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Identifier: Packages' |
@@ -171,29 +186,43 @@ debian_mirror() {
 }
 
 # apt with lists and a source of its own: the system's sources and lists stay as they are.
-apt_of_debian_13() {
-    apt-get -o Dir::Etc::sourcelist="$work/trixie.list" -o Dir::Etc::sourceparts=/dev/null \
+apt_of_later_debian() {
+    apt-get -o Dir::Etc::sourcelist="$work/later.list" -o Dir::Etc::sourceparts=/dev/null \
         -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" \
         -o APT::Sandbox::User="$(id -un)" -o Debug::NoLocking=true "$@"
 }
 
-build_timescaledb() {
-    local mirror jobs
+# Unpacks the source of a package ($2) as a suite ($1) has it, and goes there.
+enter_source() {
+    local mirror
     mirror="$(debian_mirror)"
     [ -n "$mirror" ] || { echo 'no Debian 12 mirror among the apt sources'; return 1; }
-    mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/timescaledb"
-    printf 'deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s trixie main\n' \
-        "$mirror" >"$work/trixie.list"
-    apt_of_debian_13 update
-    cd "$work/timescaledb"
-    apt_of_debian_13 source timescaledb
-    cd timescaledb-*/
-    jobs="$(nproc)"
+    mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/$2"
+    printf 'deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
+        "$mirror" "$1" >"$work/later.list"
+    apt_of_later_debian update
+    cd "$work/$2"
+    apt_of_later_debian source "$2"
+    cd "$2"-*/
+}
+
+build_timescaledb() {
+    enter_source trixie timescaledb
     PATH="/usr/lib/postgresql/15/bin:$PATH" ./bootstrap -DAPACHE_ONLY=1 -DREGRESS_CHECKS=OFF \
         -DWARNINGS_AS_ERRORS=OFF -DCMAKE_BUILD_TYPE=Release \
         -DPG_CONFIG=/usr/lib/postgresql/15/bin/pg_config
-    make -C build "-j$jobs"
+    make -C build "-j$(nproc)"
     as_root make -C build install
+}
+
+# Nothing but the broker itself, beside the system's own, which stays as it is.
+build_mosquitto() {
+    enter_source sid mosquitto
+    cmake -S . -B build -DCMAKE_BUILD_TYPE=Release -DWITH_LTO=ON -DWITH_TESTS=OFF -DWITH_DOCS=OFF \
+        -DWITH_CLIENTS=OFF -DWITH_APPS=OFF -DWITH_PLUGINS=OFF -DWITH_WEBSOCKETS=OFF \
+        -DWITH_HTTP_API=OFF -DWITH_CTRL_SHELL=OFF
+    make -C build "-j$(nproc)"
+    as_root install -D -m 755 build/src/mosquitto "$mosquitto"
 }
 
 # --- Kafka's jars and the Python environment ---------------------------------------------------
@@ -235,6 +264,12 @@ main() {
         step "TimescaleDB, built from Debian 13's source (about a minute)" \
             "the Debian mirror of this machine must carry Debian 13 (trixie) too; then run it again" \
             build_timescaledb
+    fi
+    if ! has_mosquitto; then
+        require_root_for Mosquitto
+        optional_step "Mosquitto 2.1, built from Debian's source (half a minute)" \
+            "Debian 12's Mosquitto 2.0 serves as well, at twice the cost a message; for 2.1 the Debian mirror must carry sid: run it again then (CITYTALLY_MOSQUITTO=/usr/sbin/mosquitto asks no more)" \
+            build_mosquitto
     fi
     has_kafka || step "Kafka 4.1.1 (43 MB from Maven Central)" \
         "\`mvn\` must reach Maven Central or a mirror set in its settings; then run it again" \

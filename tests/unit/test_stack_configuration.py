@@ -60,9 +60,14 @@ def test_the_jars_may_be_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "/srv/jars/*" in LOG.program().command
 
 
+def test_another_mosquitto_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CITYTALLY_MOSQUITTO", "/opt/mosquitto")
+    assert BROKER.program().command[0] == "/opt/mosquitto"
+
+
 def test_mosquitto_queues_without_limit_and_saves_by_the_clock() -> None:
     told = settings(mosquitto.configuration(BROKER), " ")
-    assert told["max_inflight_messages"] == "0"
+    assert told["max_inflight_messages"] == "65534"
     assert told["max_queued_messages"] == "0"
     assert told["autosave_interval"] == "5"
     assert told["autosave_on_changes"] == "false"

@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 
 from services.common.settings import Settings
-from services.operations.stack import kafka
+from services.operations.stack import kafka, mosquitto
 from services.storage.queries import query
 
 TRIAL_S = 0.5
@@ -39,6 +39,7 @@ async def conditions(connection: asyncpg.Connection, settings: Settings) -> dict
         },
         "versions": {
             "python": platform.python_version(),
+            "mosquitto": _mosquitto(),
             "kafka": kafka.VERSION,
             "postgresql": connection.get_server_version()[0],
             "timescaledb": await connection.fetchval(query("pool.timescaledb_version")),
@@ -48,6 +49,14 @@ async def conditions(connection: asyncpg.Connection, settings: Settings) -> dict
         "durability": {"mqtt_qos": 1, "kafka_acks": "all"}
         | {row["name"]: row["setting"] for row in durable},
     }
+
+
+def _mosquitto() -> str:
+    """Return the broker's version, which its help begins with."""
+    printed = subprocess.run(  # noqa: S603 -- the broker that the stack runs
+        [mosquitto.binary(), "-h"], capture_output=True, text=True, check=False
+    ).stdout
+    return printed.partition("version")[2].split()[0]
 
 
 def hashed_mb_per_s() -> float:

@@ -22,8 +22,8 @@ def require_installed() -> None:
 
 
 def _missing() -> Iterator[str]:
-    if shutil.which(mosquitto.BINARY) is None:
-        yield f"Mosquitto ({mosquitto.BINARY})"
+    if shutil.which(mosquitto.binary()) is None:
+        yield f"Mosquitto ({mosquitto.binary()})"
     if shutil.which("java") is None:
         yield "Java (java)"
     if not any(kafka.library().glob("kafka_2*.jar")):

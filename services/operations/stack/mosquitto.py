@@ -1,4 +1,4 @@
-"""Mosquitto 2.0.11 on the loopback interface: configuration, accounts, and who may do what."""
+"""Mosquitto on the loopback interface: configuration, accounts, and who may do what."""
 
 import base64
 import hashlib
@@ -12,7 +12,10 @@ from services.operations.stack.program import Program
 
 GATEWAY = "gateway"
 OPERATOR = "operator"
-BINARY = "/usr/sbin/mosquitto"
+BINARY_VARIABLE = "CITYTALLY_MOSQUITTO"
+BINARIES = ("/usr/local/lib/citytally/mosquitto", "/usr/sbin/mosquitto")
+"""The one that `make install` builds, and Debian 12's own: 2.1 takes half the CPU of 2.0, which
+reads a packet in three pieces and asks the kernel eight times to watch a socket for each."""
 
 _PBKDF2_ITERATIONS = 101  # what Mosquitto itself uses; it stores the number beside the hash
 _SALT_BYTES = 12
@@ -30,7 +33,8 @@ acl_file {acl_file}
 # A limit of messages in flight throttles a session to limit / time of acknowledgement, and Kafka's
 # answer takes milliseconds. The gateway bounds what it holds and leaves its socket unread, and its
 # acknowledgements come in order, so the broker finds each at the head of its list.
-max_inflight_messages 0
+# Not 0, which stands for no limit: 2.1 then warns of each message as one beyond the limit.
+max_inflight_messages 65534
 
 # A limit here is a silent loss for a gateway that is away. The price is memory: watch the queue.
 max_queued_messages 0
@@ -58,6 +62,13 @@ log_type warning
 log_type notice
 connection_messages false
 """
+
+
+def binary() -> str:
+    """The broker to run: the one that the environment names, or the first that is there."""
+    if named := os.environ.get(BINARY_VARIABLE):
+        return named
+    return next((path for path in BINARIES if Path(path).exists()), BINARIES[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +118,7 @@ class Mosquitto:
 
     def program(self) -> Program:
         """The process to run."""
-        command = (BINARY, "-c", str(self.configuration_file))
+        command = (binary(), "-c", str(self.configuration_file))
         return Program("mosquitto", command, self.home, user=self.user, priority=10)
 
     def is_ready(self) -> bool:
