@@ -19,8 +19,8 @@ from services.decoding.columns import Columns
 from services.decoding.detect import decode_batch
 from services.decoding.judging import judge
 from services.ingest.devices import Devices
-from services.ingest.lean_records import Record
 from services.ingest.log import witness_of
+from services.ingest.record_columns import Record, Records, headers_of
 from services.storage.batches import (
     Arrival,
     Batch,
@@ -34,7 +34,7 @@ from services.storage.batches import (
 )
 from services.storage.offsets import Position
 
-Records = Mapping[int, Sequence[Record]]
+Fetched = Mapping[int, Records]
 """Records by partition, offsets without a hole."""
 
 QOS_0 = ("qos", b"0")
@@ -46,7 +46,7 @@ SLICE = 1024
 
 
 async def assemble(
-    records: Records,
+    records: Fetched,
     positions: Mapping[int, Position],
     devices: Devices,
     connection: asyncpg.Connection,
@@ -65,7 +65,7 @@ async def assemble(
 class Incoming:
     """The records of a batch as one list, in the order of partition and offset."""
 
-    records: Sequence[Record]
+    records: Records
     partitions: list[int]
     positions: Mapping[int, Position]
     devices: Devices
@@ -74,41 +74,45 @@ class Incoming:
     def messages(self) -> Messages:
         """Say where each stands, and under which source and hour of receipt it is counted."""
         keys: dict[tuple[int, int], int] = {}
+        hours = {each: each // HOUR_MS for each in set(self.records.timestamps)}
         books = [
-            keys.setdefault((partition, record.timestamp // HOUR_MS), len(keys))
-            for partition, record in zip(self.partitions, self.records, strict=True)
+            keys.setdefault((partition, hours[timestamp]), len(keys))
+            for partition, timestamp in zip(self.partitions, self.records.timestamps, strict=True)
         ]
         return Messages(
             self.partitions,
-            [record.offset for record in self.records],
-            [record.timestamp * 1000 for record in self.records],
+            self.records.offsets,
+            [timestamp * 1000 for timestamp in self.records.timestamps],
             books,
             [(self.positions[partition].source, datetime.fromtimestamp(hour * 3600, UTC))
              for partition, hour in keys],
             self.unpack,
         )  # fmt: skip
 
-    def read_columns(self, start: int, stop: int) -> tuple[list[Columns], list[int]]:
+    def read_columns(
+        self, start: int, stop: int, received_us: Sequence[int]
+    ) -> tuple[list[Columns], list[int]]:
         """Read what is plain among some records; return it, and the indexes of what is not."""
-        records, route = self.records[start:stop], self.devices.route
-        known = self.devices.routes
-        routes = [
-            (known.get(record.key or b"") or route(record.key))
-            if len(record.headers) == PLAIN_HEADERS
-            else None
-            for record in records
-        ]
+        records, route, known = self.records, self.devices.route, self.devices.routes
+        headers, keys = records.headers[start:stop], records.keys[start:stop]
+        routes = [known.get(key or b"") or route(key) for key in keys]
+        special = {each for each in set(headers) if len(headers_of(each)) != PLAIN_HEADERS}
+        if special:
+            routes = [
+                None if block in special else route
+                for block, route in zip(headers, routes, strict=True)
+            ]
         return columns.read(
-            [record.value or b"" for record in records],
+            [value or b"" for value in records.values[start:stop]],
             routes,
-            [record.timestamp * 1000 for record in records],
+            received_us[start:stop],
             self.future_tolerance // timedelta(microseconds=1),
             first=start,
         )
 
     def arrival(self, index: int) -> Arrival:
         """Return where one message came from."""
-        return _arrival(self.records[index], self.positions[self.partitions[index]])
+        return _arrival(self.records.record(index), self.positions[self.partitions[index]])
 
     def unpack(self, rows: Sequence[Row]) -> list[Copy]:
         """Read single messages again, the readable way, and return the wanted readings."""
@@ -155,7 +159,7 @@ class Prepared:
 
 
 async def prepare(
-    records: Records,
+    records: Fetched,
     positions: Mapping[int, Position],
     devices: Devices,
     future_tolerance: timedelta,
@@ -164,13 +168,16 @@ async def prepare(
 
     Between slices the loop goes round, so that its writing never waits for more than one of them.
     """
-    flat = [record for partition in sorted(records) for record in records[partition]]
-    partitions = [partition for partition in sorted(records) for _ in records[partition]]
+    flat, partitions = Records(), list[int]()
+    for partition in sorted(records):
+        flat.extend(records[partition])
+        partitions += [partition] * len(records[partition])
     incoming = Incoming(flat, partitions, dict(positions), devices, future_tolerance)
-    batch = Batch(spans=_spans(records, positions), messages=incoming.messages())
+    messages = incoming.messages()
+    batch = Batch(spans=_spans(records, positions), messages=messages)
     left: list[int] = []
     for start in range(0, len(flat), SLICE):
-        found, others = incoming.read_columns(start, start + SLICE)
+        found, others = incoming.read_columns(start, start + SLICE, messages.received_us)
         _take_columns(batch, found)
         left += others
         await asyncio.sleep(0)
@@ -277,22 +284,22 @@ def _message(arrival: Arrival) -> Message:
     )  # fmt: skip
 
 
-def _spans(records: Records, positions: Mapping[int, Position]) -> list[Span]:
+def _spans(records: Fetched, positions: Mapping[int, Position]) -> list[Span]:
     return [
         Span(
             positions[partition].topic,
             positions[partition].generation,
             partition,
             positions[partition].next_offset,
-            records[partition][-1].offset + 1,
-            witness_of(records[partition][-1]),
+            records[partition].offsets[-1] + 1,
+            witness_of(records[partition].record(-1)),
         )
         for partition in sorted(records)
     ]
 
 
-def _count_qos0(batch: Batch, records: Records, positions: Mapping[int, Position]) -> None:
+def _count_qos0(batch: Batch, records: Fetched, positions: Mapping[int, Position]) -> None:
     for partition, found in records.items():
-        n = sum(QOS_0 in record.headers for record in found)
-        if n:
-            batch.tally.qos0[positions[partition].source] += n
+        for block, n in Counter(found.headers).items():
+            if QOS_0 in headers_of(block):
+                batch.tally.qos0[positions[partition].source] += n

@@ -17,7 +17,7 @@ from services.common.health import Health
 from services.common.metrics import IngestMetrics
 from services.common.retries import Backoff
 from services.common.settings import Settings
-from services.ingest.batch import Prepared, Records, prepare
+from services.ingest.batch import Fetched, Prepared, prepare
 from services.ingest.database import Database
 from services.ingest.log import LOG_ERRORS
 from services.ingest.reader import IDLE_CHECK_S, Reader
@@ -103,7 +103,7 @@ class Consumer:
         self._backoff.reset()
         await self._reader.follow_in_kafka()
 
-    async def _prepare(self, records: Records) -> Prepared | None:
+    async def _prepare(self, records: Fetched) -> Prepared | None:
         if not records:
             return None
         positions, devices = self._reader.positions, self._database.devices
@@ -197,7 +197,7 @@ class Consumer:
 
 def _bounds(prepared: Prepared) -> tuple[datetime, datetime]:
     """Return when the newest and the oldest message of a batch were received."""
-    times = [record.timestamp for record in prepared.incoming.records]
+    times = prepared.incoming.records.timestamps
     return _moment(max(times)), _moment(min(times))
 
 

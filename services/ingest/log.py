@@ -17,7 +17,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
-from services.ingest.lean_records import Record
+from services.ingest.record_columns import Record
 from services.ingest.topic_identity import Standing
 from services.storage import offsets
 from services.storage.offsets import Position
@@ -141,7 +141,7 @@ class Log:
             found = await self._prover.getmany(*waiting, timeout_ms=1000)
             for place, records in found.items():
                 if place in waiting:
-                    same[place.partition] = _is_witness(records[0], waiting.pop(place))
+                    same[place.partition] = _is_witness(records.record(0), waiting.pop(place))
         self._prover.unsubscribe()
         return same
 

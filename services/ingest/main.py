@@ -16,9 +16,9 @@ from services.common.settings import Settings
 from services.ingest.consumer import Consumer
 from services.ingest.database import Database
 from services.ingest.devices import Devices
-from services.ingest.lean_records import make_records_lean
 from services.ingest.log import Log
 from services.ingest.reader import Clients, Reader
+from services.ingest.record_columns import fetch_columns
 from services.ingest.topic_identity import TopicIdentity
 
 PROOF_BYTES = 64 * 1024
@@ -33,7 +33,7 @@ def run() -> int:
     """Run one ingest process until it is told to stop; returns its exit code."""
     settings = Settings()
     logs.configure("ingest")
-    make_records_lean()
+    fetch_columns()
     return lifecycle.run(lambda stop: serve(settings, stop))
 
 

@@ -19,9 +19,9 @@ from aiokafka.errors import KafkaError
 
 from services.common.metrics import IngestMetrics
 from services.common.settings import Settings
-from services.ingest.batch import Records
-from services.ingest.lean_records import Record
+from services.ingest.batch import Fetched
 from services.ingest.log import Log
+from services.ingest.record_columns import Records
 from services.ingest.topic_identity import Standing, TopicIdentity
 from services.storage import offsets
 from services.storage.batches import Span
@@ -128,7 +128,7 @@ class Reader:
         self._proven_at = time.monotonic()
         self._metrics.proofs.inc()
 
-    async def fetch(self, connection: asyncpg.Connection | None) -> Records:
+    async def fetch(self, connection: asyncpg.Connection | None) -> Fetched:
         """Gather records until the batch is full or waited long enough, and keep what we may.
 
         Without a connection, while a batch is being stored over it, nothing can be booked: a hole
@@ -138,7 +138,7 @@ class Reader:
             await asyncio.sleep(0.05)
             return {}
         places = [self._place(partition) for partition in self.positions]
-        found: dict[int, list[Record]] = {}
+        found: dict[int, Records] = {}
         n, until = 0, None
         while n < self._settings.batch_messages:
             wait_s = (
@@ -154,13 +154,13 @@ class Reader:
                 break
             until = until or time.monotonic() + self._settings.batch_wait_ms / 1000
             for place, records in fetched.items():
-                found.setdefault(place.partition, []).extend(records)
+                found.setdefault(place.partition, Records()).extend(records)
                 n += len(records)
         return await self._ours(found, connection) if found else {}
 
     async def _ours(
-        self, found: Mapping[int, Sequence[Record]], connection: asyncpg.Connection | None
-    ) -> Records:
+        self, found: Mapping[int, Records], connection: asyncpg.Connection | None
+    ) -> Fetched:
         """Keep what is of the proven log and follows our offsets."""
         if self._assignments.count != self._seen_assignments:
             self.distrust()
@@ -170,7 +170,7 @@ class Reader:
         return {
             partition: following
             for partition, records in found.items()
-            if (following := await self._following(partition, records, connection))
+            if len(following := await self._following(partition, records, connection))
         }
 
     async def stands_as_proven(self) -> bool:
@@ -185,24 +185,24 @@ class Reader:
     async def _following(
         self,
         partition: int,
-        records: Sequence[Record],
+        records: Records,
         connection: asyncpg.Connection | None,
-    ) -> Sequence[Record]:
+    ) -> Records:
         """Return the records that follow our offset without a hole; seek where others came."""
         position = self.positions[partition]
         start, n = position.next_offset, 0
-        while n < len(records) and records[n].offset == start + n:
-            n += 1
-        if n == len(records):
+        if records.offsets == list(range(start, start + len(records))):
             return records
+        while records.offsets[n] == start + n:
+            n += 1
         self._metrics.out_of_step.inc()
-        found = records[n].offset
+        found = records.offsets[n]
         if connection and n == 0 and found > start and (partition, start, found) in self._missed:
             await self._book_hole(connection, position, found)
         else:
             self._missed.add((partition, start + n, found))
             self._kafka.seek(self._place(partition), start + n)
-        return records[:n]
+        return records.part(0, n)
 
     async def _book_hole(
         self, connection: asyncpg.Connection, position: Position, following: int

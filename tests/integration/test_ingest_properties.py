@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from services.common.kafka import partition_for
-from services.ingest.batch import Records
 from services.ingest.devices import Devices
-from services.ingest.lean_records import Record
+from services.ingest.record_columns import Record
 from services.storage import balance
 from tests.support.batches import RECEIVED, books
 from tests.support.databases import Database
@@ -115,7 +114,7 @@ class Bench:
             await forgotten.rollback()
 
 
-def _records(hands: Intake, arrived: Sequence[Arrived]) -> Records:
+def _records(hands: Intake, arrived: Sequence[Arrived]) -> dict[int, list[Record]]:
     records: dict[int, list[Record]] = {}
     for one in arrived:
         record = hands.record(

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,12 +10,13 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from aiokafka import ConsumerRecord
+from aiokafka.record.util import encode_varint_py
 
 from schemas.registry import Device
 from services.common.settings import Settings
-from services.ingest.batch import Records, assemble
+from services.ingest.batch import assemble
 from services.ingest.devices import Devices
+from services.ingest.record_columns import Record, Records
 from services.operations import mending
 from services.operations.mending import Attempt, Replayed
 from services.storage import offsets, registry
@@ -49,6 +50,28 @@ def message(content: object, topic: str = STATION) -> MqttMessage:
     return topic, json.dumps(content).encode()
 
 
+def columns_of(records: Sequence[Record]) -> Records:
+    """Records as a fetch gives them."""
+    return Records(
+        [record.offset for record in records],
+        [record.timestamp for record in records],
+        [record.key for record in records],
+        [record.value for record in records],
+        [header_block(record.headers) for record in records],
+    )
+
+
+def header_block(headers: Sequence[tuple[str, bytes]]) -> bytes:
+    """Headers as they travel: their number, then the length and bytes of each name and value."""
+    block = bytearray()
+    encode_varint_py(len(headers), block.append)
+    for name, value in headers:
+        for piece in (name.encode(), value):
+            encode_varint_py(len(piece), block.append)
+            block += piece
+    return bytes(block)
+
+
 @dataclass
 class Intake:
     """One ingest process's and one person's hands on a database, each under its own role."""
@@ -71,26 +94,27 @@ class Intake:
         *,
         received_at: datetime = RECEIVED,
         headers: Sequence[tuple[str, bytes]] = GATEWAY_HEADERS,
-    ) -> ConsumerRecord[bytes, bytes]:
+    ) -> Record:
         """The message as Kafka's next record of a partition."""
         topic, payload = message
         offset = self.ends[partition]
         self.ends[partition] += 1
-        return ConsumerRecord(
-            TOPIC, partition, offset, int(received_at.timestamp() * 1000), 1,
-            topic.encode("utf-8", "surrogatepass"), payload, None, -1, -1, tuple(headers),
+        return Record(
+            offset, int(received_at.timestamp() * 1000),
+            topic.encode("utf-8", "surrogatepass"), payload, tuple(headers),
         )  # fmt: skip
 
     async def take(self, *messages: MqttMessage, received_at: datetime = RECEIVED) -> None:
         """Store messages as one batch of partition 0."""
         await self.store({0: [self.record(each, received_at=received_at) for each in messages]})
 
-    async def store(self, records: Records) -> None:
+    async def store(self, records: Mapping[int, Sequence[Record]]) -> None:
         """Store records as one batch."""
         known = await offsets.positions(self.ingest, TOPIC)
         await offsets.begin(self.ingest, TOPIC, sorted(set(records) - set(known)), TOPIC_ID)
+        fetched = {partition: columns_of(found) for partition, found in records.items()}
         batch = await assemble(
-            records, await offsets.positions(self.ingest, TOPIC), self.devices, self.ingest,
+            fetched, await offsets.positions(self.ingest, TOPIC), self.devices, self.ingest,
             timedelta(seconds=self.settings.future_tolerance_s),
         )  # fmt: skip
         await store(self.ingest, batch, self.paths)

@@ -1,4 +1,4 @@
-"""What ingest reads of a record is the same with and without aiokafka's copy of it."""
+"""What ingest reads of a fetch is what aiokafka reads of it."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
 
 from services.common import kafka as clients
-from services.ingest.lean_records import LeanRecords
+from services.ingest.record_columns import Records, fetch_columns
 from tests.support.pipeline import Pipeline
 
 Said = tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes]]]
@@ -30,26 +30,41 @@ async def send(city: Pipeline) -> None:
     await producer.stop()
 
 
-async def read(city: Pipeline) -> list[Said]:
+async def read(city: Pipeline, *, most: int | None = None, start: int = 0) -> list[Said]:
     place = TopicPartition(city.settings.raw_topic, 0)
     consumer = clients.consumer(city.settings, "test", group=None)
     consumer.assign([place])
     await consumer.start()
-    consumer.seek(place, 0)
-    found: list[Any] = []
-    while len(found) < len(SENT):
-        found += (await consumer.getmany(timeout_ms=1000)).get(place, [])
+    consumer.seek(place, start)
+    found: list[Said] = []
+    while len(found) < len(SENT) - start:
+        fetched = await consumer.getmany(timeout_ms=1000, max_records=most)
+        assert most is None or sum(map(len, fetched.values())) <= most
+        found += _said(fetched.get(place, []))
+        assert await consumer.position(place) == start + len(found)
     await consumer.stop()
-    return [(r.offset, r.timestamp, r.key, r.value, list(r.headers)) for r in found]
+    return found
 
 
-async def test_a_lean_record_says_what_the_copy_says(
+def _said(fetched: Records | list[Any]) -> list[Said]:
+    if isinstance(fetched, Records):
+        records: list[Any] = [fetched.record(i) for i in range(len(fetched))]
+    else:
+        records = fetched
+    return [(r.offset, r.timestamp, r.key, r.value, list(r.headers)) for r in records]
+
+
+async def test_columns_say_what_the_library_says(
     city: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await send(city)
     copied = await read(city)
+    for name in ("MemoryRecords", "PartitionRecords", "FetchResult"):
+        monkeypatch.setattr(fetcher, name, getattr(fetcher, name))  # put back afterwards
 
-    monkeypatch.setattr(fetcher, "PartitionRecords", LeanRecords)
+    fetch_columns()
 
     assert await read(city) == copied
+    assert await read(city, most=1) == copied
+    assert await read(city, start=2) == copied[2:]
     assert [said[2:] for said in copied] == SENT
