@@ -11,9 +11,11 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from math import isfinite
+from itertools import compress, repeat
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic_core import from_json
 
 from schemas.channels import CHANNELS
@@ -27,6 +29,8 @@ SHAPES_REMEMBERED = 512
 BEGINNING_US = -(2**52)
 """The year 1827: before it a float does not hold every microsecond, and `decode` reads it."""
 _NO_TIME_US = BEGINNING_US - 1
+LARGEST_INTEGER = 2**1023
+"""Beyond it an integer may be none that a float holds."""
 
 Row = tuple[int, int]
 """Index of the message, and position of the reading in it."""
@@ -89,7 +93,7 @@ class Columns:
     times_us: list[int]
     parts: list[str] | None
     intervals: list[float] | None
-    values: list[Sequence[float]]
+    values: list[NDArray[np.float64]]
 
     def keep(self, wanted: Sequence[bool]) -> "Columns":
         """Return the readings whose mark is set."""
@@ -98,7 +102,7 @@ class Columns:
             _marked(self.times_us, wanted),
             None if self.parts is None else _marked(self.parts, wanted),
             None if self.intervals is None else _marked(self.intervals, wanted),
-            [_marked(column, wanted) for column in self.values],
+            [column[np.array(wanted, bool)] for column in self.values],
         )  # fmt: skip
 
 
@@ -145,7 +149,7 @@ def read(
         contents = _parse([payloads[i] for i in wanted])
         if contents is None:
             left.update(wanted)
-        else:
+        elif left or not _take_alike(groups, wanted, contents, piece):
             left.update(_sort_into(groups, wanted, contents, routes))
     found = []
     for shape, group in groups.values():
@@ -179,6 +183,30 @@ def _parse(payloads: Sequence[bytes]) -> list[Any] | None:
     if len(values) != 2 * len(payloads) - 1 or separators.count(token) != len(separators):
         return None
     return values[::2]
+
+
+def _take_alike(
+    groups: dict[int, tuple[Shape, _Group]],
+    indexes: Sequence[int],
+    contents: Sequence[Any],
+    routes: Sequence[Route | None],
+) -> bool:
+    """Put objects into their group together if all are of one shape; else touch nothing."""
+    if set(map(type, contents)) != {dict} or routes[0] is None:
+        return False
+    names, of_lane = tuple(contents[0]), routes[0].lane
+    if list(map(tuple, contents)).count(names) < len(contents):
+        return False
+    if [route and route.lane for route in routes].count(of_lane) < len(routes):
+        return False
+    shape = of_lane.shape(names)
+    if shape is None:
+        return False
+    group = groups.setdefault(id(shape), (shape, _Group()))[1]
+    group.rows += zip(indexes, repeat(0))
+    group.routes += routes  # type: ignore[arg-type] # none of them is None
+    group.fields += map(dict.values, contents)
+    return True
 
 
 def _sort_into(
@@ -245,24 +273,24 @@ def _check(
     """Check a group column by column; return what is plain and the messages that are not."""
     fields = list(zip(*group.fields, strict=True))
     bad: set[int] = set()
-    values: list[Sequence[float]] = []
+    values: list[NDArray[np.float64]] = []
     for at, low, high, sentinels in shape.channels:
-        column = fields[at]
-        if not _are_plain(column, low, high, sentinels):
-            bad.update(
-                i
-                for i, value in enumerate(column)
-                if not _are_plain((value,), low, high, sentinels)
-            )
+        column = _numbers(fields[at], bad)
+        plain = (column >= low) & (column <= high) & np.isfinite(column)
+        for sentinel in sentinels:
+            plain &= column != sentinel
+        if not plain.all():
+            bad.update(np.flatnonzero(~plain).tolist())
         values.append(column)
     parts = _texts(fields, shape.part_at, bad)
     intervals = _lengths(fields, shape.interval_at, bad)
-    times = [_time_us(value) for value in fields[shape.time_at]]
-    for i, ((message, _), route, time) in enumerate(
-        zip(group.rows, group.routes, times, strict=True)
-    ):
-        if not route.data_from_us <= time <= received_us[message] + tolerance_us:
-            bad.add(i)
+    times = _times_us(fields[shape.time_at])
+    if not _are_timely(group.routes, times, min(received_us) + tolerance_us):
+        for i, ((message, _), route, time) in enumerate(
+            zip(group.rows, group.routes, times, strict=True)
+        ):
+            if not route.data_from_us <= time <= received_us[message] + tolerance_us:
+                bad.add(i)
     refused = {group.rows[i][0] for i in bad}
     whole = Columns(
         shape.kind, shape.names, group.rows, group.routes, times, parts, intervals, values
@@ -273,20 +301,26 @@ def _check(
     return (kept if kept.rows else None), refused
 
 
-def _are_plain(
-    column: Sequence[Any], low: float, high: float, sentinels: tuple[float, ...]
-) -> bool:
-    """Whether a column holds nothing but finite numbers within bounds that are no sentinels."""
-    if not {float, int}.issuperset(map(type, column)):
-        return False
-    try:
-        if not isfinite(sum(column)):  # NaN would slip through min and max
-            return False
-    except OverflowError:  # an integer that no float holds
-        return False
-    if min(column) < low or max(column) > high:
-        return False
-    return not any(each in column for each in sentinels)
+def _numbers(column: Sequence[Any], bad: set[int]) -> NDArray[np.float64]:
+    """Return a column as floats, NaN for what is no number or none that a float holds."""
+    if {float, int}.issuperset(map(type, column)):
+        try:
+            return np.array(column, np.float64)
+        except OverflowError:  # an integer beyond a float's range
+            pass
+    numbers = np.full(len(column), np.nan)
+    for i, value in enumerate(column):
+        if type(value) is float or (type(value) is int and abs(value) < LARGEST_INTEGER):
+            numbers[i] = value
+        else:
+            bad.add(i)
+    return numbers
+
+
+def _are_timely(routes: Sequence[Route], times: Sequence[int], latest: int) -> bool:
+    """Whether all times lie within the bounds that even the strictest of all set."""
+    earliest = max([route.data_from_us for route in routes])
+    return earliest <= min(times) and max(times) <= latest
 
 
 def _texts(fields: Sequence[Sequence[Any]], at: int | None, bad: set[int]) -> list[str] | None:
@@ -303,6 +337,12 @@ def _lengths(fields: Sequence[Sequence[Any]], at: int | None, bad: set[int]) -> 
         if type(value) not in (int, float) or not 0 <= value <= 1e9:  # noqa: PLR2004 -- 31 years
             bad.add(i)
     return list(fields[at])
+
+
+def _times_us(column: Sequence[Any]) -> list[int]:
+    if set(map(type, column)) == {int}:
+        return [value * 1000 for value in column]
+    return [_time_us(value) for value in column]
 
 
 def _time_us(value: object) -> int:
@@ -329,4 +369,4 @@ def _without(found: Iterable[Columns], left: set[int]) -> Iterator[Columns]:
 
 
 def _marked(items: Sequence[Any], wanted: Sequence[bool]) -> list[Any]:
-    return [item for item, want in zip(items, wanted, strict=True) if want]
+    return list(compress(items, wanted))

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 
 import asyncpg
 
@@ -75,10 +76,19 @@ class Incoming:
         """Say where each stands, and under which source and hour of receipt it is counted."""
         keys: dict[tuple[int, int], int] = {}
         hours = {each: each // HOUR_MS for each in set(self.records.timestamps)}
-        books = [
-            keys.setdefault((partition, hours[timestamp]), len(keys))
-            for partition, timestamp in zip(self.partitions, self.records.timestamps, strict=True)
-        ]
+        if len(set(hours.values())) == 1:
+            hour = next(iter(hours.values()))
+            places = {
+                each: keys.setdefault((each, hour), len(keys)) for each in set(self.partitions)
+            }
+            books = list(map(places.__getitem__, self.partitions))
+        else:
+            books = [
+                keys.setdefault((partition, hours[timestamp]), len(keys))
+                for partition, timestamp in zip(
+                    self.partitions, self.records.timestamps, strict=True
+                )
+            ]
         return Messages(
             self.partitions,
             self.records.offsets,
@@ -95,7 +105,9 @@ class Incoming:
         """Read what is plain among some records; return it, and the indexes of what is not."""
         records, route, known = self.records, self.devices.route, self.devices.routes
         headers, keys = records.headers[start:stop], records.keys[start:stop]
-        routes = [known.get(key or b"") or route(key) for key in keys]
+        routes = [known.get(key or b"") for key in keys]
+        if not all(routes):
+            routes = [found or route(key) for found, key in zip(routes, keys, strict=True)]
         special = {each for each in set(headers) if len(headers_of(each)) != PLAIN_HEADERS}
         if special:
             routes = [
@@ -198,7 +210,8 @@ def _take_columns(batch: Batch, found: Iterable[Columns]) -> None:
             one.times_us, one.intervals, one.values,
         )  # fmt: skip
         batch.packed.setdefault(one.kind, []).append(packed)
-        for book, n in Counter(messages.books[message] for message, _ in one.rows).items():
+        books = map(messages.books.__getitem__, map(itemgetter(0), one.rows))
+        for book, n in Counter(books).items():
             source, hour = messages.keys[book]
             tally.readings[source, hour, one.kind, "decoded", ""] += n
 

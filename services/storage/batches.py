@@ -7,6 +7,9 @@ from datetime import UTC, date, datetime
 from itertools import compress
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from schemas.messages import Reading, Refusal
 from schemas.outcomes import MessageOutcome, Outcome
 
@@ -67,7 +70,7 @@ class Packed:
     parts: list[bytes]
     times_us: list[int]
     intervals: list[float] | None
-    values: list[Sequence[float]]
+    values: list[NDArray[np.float64]]
 
     def identities(self) -> list[tuple[bytes, bytes, int]]:
         """Return what makes each reading one row."""
@@ -83,7 +86,7 @@ class Packed:
             self.kind, self.channels, marked(self.rows), marked(self.device_ids),
             marked(self.parts), marked(self.times_us),
             None if self.intervals is None else marked(self.intervals),
-            [marked(column) for column in self.values],
+            [column[np.array(wanted, bool)] for column in self.values],
         )  # fmt: skip
 
 

@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import compress
+from operator import itemgetter
 
 import asyncpg
+import numpy as np
 
 from schemas.outcomes import Outcome
 from services.storage.batches import Batch, Copy, Messages, Packed, Row
@@ -56,15 +58,15 @@ def count_fast(batch: Batch, written: Sequence[Packed]) -> None:
     """Count written readings: outcomes by source and hour of receipt, rows by day, hours."""
     messages, tally = _messages(batch), batch.tally
     for packed in written:
-        books = [messages.books[message] for message, _ in packed.rows]
+        books = list(map(messages.books.__getitem__, map(itemgetter(0), packed.rows)))
         for book, n in Counter(books).items():
             source, hour = messages.keys[book]
             tally.readings[source, hour, packed.kind, Outcome.WRITTEN.value, ""] += n
-        days = [time // DAY_US for time in packed.times_us]
-        for (book, day), n in Counter(zip(books, days, strict=True)).items():
+        times = np.array(packed.times_us)
+        for (book, day), n in Counter(zip(books, (times // DAY_US).tolist(), strict=True)).items():
             date = (EPOCH + timedelta(days=day)).date()
             tally.stored[messages.keys[book][0], packed.kind, date] += n
-        for hour_number in {time // HOUR_US for time in packed.times_us}:
+        for hour_number in set((times // HOUR_US).tolist()):
             tally.hours.add((packed.kind, EPOCH + timedelta(hours=hour_number)))
 
 
@@ -169,13 +171,12 @@ def _channels(table: Table, packed: Sequence[Packed]) -> list[str]:
 
 def _blocks(packed: Packed, messages: Messages) -> Iterator[Block]:
     """Yield the readings in blocks of one length of device id and part."""
-    lengths = [
-        (len(device_id), len(part))
-        for device_id, part in zip(packed.device_ids, packed.parts, strict=True)
-    ]
-    for length in dict.fromkeys(lengths):
-        marks = [each == length for each in lengths]
-        one = packed if all(marks) else packed.keep(marks)
+    lengths = list(zip(map(len, packed.device_ids), map(len, packed.parts), strict=True))
+    different = set(lengths)
+    for length in different:
+        one = packed
+        if len(different) > 1:
+            one = packed.keep([each == length for each in lengths])
         at = [message for message, _ in one.rows]
         yield Block(
             one.device_ids, one.parts, one.times_us, [messages.received_us[i] for i in at],

@@ -41,7 +41,7 @@ class Block:
     offsets: Sequence[int]
     intervals: Sequence[float] | None
     channels: tuple[str, ...]
-    values: Sequence[Sequence[float]]
+    values: Sequence[NDArray[np.float64]]
 
 
 def copy_stream(blocks: Sequence[Block], channels: Sequence[str], batch_id: int) -> Iterator[bytes]:
