@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import asyncpg
 
@@ -13,6 +14,12 @@ from services.storage import registry
 OVERLAP = timedelta(minutes=5)
 """How far a refresh looks back behind the newest row it has seen: a slow writer's rows are stamped
 before they are visible."""
+
+
+@lru_cache(maxsize=1024)
+def _begins_us(data_from: datetime) -> int:
+    # Devices that were registered together share it.
+    return max(BEGINNING_US, microseconds(data_from))
 
 
 class Devices:
@@ -43,24 +50,19 @@ class Devices:
         known = self.routes.get(topic)
         if known is not None:
             return known
-        address = native.address(topic.decode("utf-8", "replace"))
-        device = None if address is None else self._known.get(address[1])
-        if address is None or device is None:
+        found = native.addressed(topic)
+        device = None if found is None else self._known.get(found[1].decode("utf-8", "replace"))
+        if found is None or device is None:
             return None
-        route = self.routes[topic] = self._new_route(address[0], device)
+        route = self.routes[topic] = self._new_route(found[0], device)
         return route
 
     def _new_route(self, kind: str, device: Device) -> Route:
         key = (kind, device.device_type)
         if key not in self._lanes:
             self._lanes[key] = lane(*key)
-        begins = BEGINNING_US if device.data_from is None else microseconds(device.data_from)
-        return Route(
-            device.device_id,
-            device.device_id.encode(),
-            self._lanes[key],
-            max(BEGINNING_US, begins),
-        )
+        begins = BEGINNING_US if device.data_from is None else _begins_us(device.data_from)
+        return Route(device.device_id, device.device_id.encode(), self._lanes[key], begins)
 
     async def refresh(self, connection: asyncpg.Connection) -> None:
         """Learn what was registered or changed since the last refresh; all of it at first."""

@@ -27,6 +27,7 @@ PERSONAL: frozenset[str] = frozenset()
 TIME_MAY_BE_MISSING = False
 
 _TOPIC = re.compile(rf"citytally/v1/({'|'.join(CHANNELS)})/({DEVICE_ID.pattern})")
+_KINDS = {f"citytally/v1/{kind}/".encode(): kind for kind in CHANNELS}
 _OWN_FIELDS = frozenset({"time", "part", "interval_s", "device_id"})
 _REMEMBERED_TOPICS = 100_000
 
@@ -50,10 +51,14 @@ def _address(topic: str) -> _Address | None:
     return _Address(kind, device_id, CHANNELS[kind], TEXTS[kind])
 
 
-def address(topic: str) -> tuple[str, str] | None:
-    """Return the kind and device id that a topic of this convention names, None for any other."""
-    found = _address(topic)
-    return None if found is None else (found.kind, found.device_id)
+def addressed(topic: bytes) -> tuple[str, bytes] | None:
+    """Return the kind and the device that a topic names, None where it is no topic of ours.
+
+    The device's id is as it came: whoever finds it registered knows that it is valid.
+    """
+    start, slash, device_id = topic.rpartition(b"/")
+    kind = _KINDS.get(start + slash)
+    return None if kind is None else (kind, device_id)
 
 
 def claims(topic: str) -> bool:
