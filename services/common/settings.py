@@ -123,6 +123,11 @@ class Settings(BaseSettings):
         description="Messages of one transaction, at most. Too low: fsync dominates; too high: "
         "memory, and longer waits for a row to be seen.",
     )
+    batch_bytes: int = Field(
+        default=4 * 1024 * 1024,
+        description="Payload bytes of one transaction, about: bounds the memory that messages of "
+        "many readings take. Too low: fsync dominates; too high: memory.",
+    )
     batch_wait_ms: int = Field(
         default=100,
         description="How long ingest waits for a batch to fill. Too high: delay.",

@@ -8,6 +8,7 @@
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -76,6 +77,7 @@ class Reader:
         self._proven_at = 0.0
         self._committed_at = 0.0
         self._asked_at = 0.0
+        self._bytes_a_message = 1024.0
         self._missed: set[tuple[int, int, int]] = set()
         self.positions: dict[int, Position] = {}
 
@@ -139,24 +141,30 @@ class Reader:
             return {}
         places = [self._place(partition) for partition in self.positions]
         found: dict[int, Records] = {}
-        n, until = 0, None
-        while n < self._settings.batch_messages:
+        n, size, until = 0, 0, None
+        while (wanted := self._room(n, size)) > 0:
             wait_s = (
                 self._settings.batch_wait_ms / 1000 if until is None else (until - time.monotonic())
             )
             if wait_s <= 0:
                 break
             fetched = await self._kafka.getmany(
-                *places, timeout_ms=int(wait_s * 1000) + 1,
-                max_records=self._settings.batch_messages - n,
-            )  # fmt: skip
+                *places, timeout_ms=int(wait_s * 1000) + 1, max_records=wanted
+            )
             if not fetched:
                 break
             until = until or time.monotonic() + self._settings.batch_wait_ms / 1000
             for place, records in fetched.items():
                 found.setdefault(place.partition, Records()).extend(records)
                 n += len(records)
+                size += records.payload_bytes()
+            self._bytes_a_message = max(1.0, size / n)
         return await self._ours(found, connection) if found else {}
+
+    def _room(self, n: int, size: int) -> int:
+        """Return how many records more a batch may take, by their number and usual size."""
+        by_size = (self._settings.batch_bytes - size) / self._bytes_a_message
+        return min(self._settings.batch_messages - n, math.ceil(by_size))
 
     async def _ours(
         self, found: Mapping[int, Records], connection: asyncpg.Connection | None

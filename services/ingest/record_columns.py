@@ -71,6 +71,10 @@ class Records:
         """Return the records from an index to another."""
         return Records(*(column[start:stop] for column in self._columns()))
 
+    def payload_bytes(self) -> int:
+        """Return how many bytes the values take."""
+        return sum([len(value or b"") for value in self.values])
+
     def extend(self, others: "Records") -> None:
         """Append records."""
         for mine, theirs in zip(self._columns(), others._columns(), strict=True):  # noqa: SLF001 # ours
