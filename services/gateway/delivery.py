@@ -146,7 +146,8 @@ class KafkaDelivery:
         self, partition: int, message: Message, headers: _FlagHeaders, reason: KafkaError
     ) -> Sequence[Message]:
         """Replace a refused record; if even the empty one is refused, it is not the record's."""
-        emptied = message._replace(payload=b"", note=("refused", str(reason).encode()))
+        topic, _, packet_id, flags, _ = message
+        emptied = topic, b"", packet_id, flags, ("refused", str(reason).encode())
         try:
             await self._answer(self._batch_of(emptied, headers), partition)
         except KafkaError as error:
@@ -171,7 +172,7 @@ class KafkaDelivery:
 def _by_partition(messages: Sequence[Message], partitions: int) -> dict[int, list[Message]]:
     groups: dict[int, list[Message]] = defaultdict(list)
     for message in messages:
-        groups[partition_for(message.topic, partitions)].append(message)
+        groups[partition_for(message[0], partitions)].append(message)
     return groups
 
 

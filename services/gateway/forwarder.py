@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from services.common.metrics import GatewayMetrics
-from services.gateway.messages import Chunk, Message, is_marked_duplicate, qos_of
+from services.gateway.messages import QOS, Chunk, Message, is_marked_duplicate
 
 # aiokafka keeps one request on its way to a broker: one more waits behind it, two are being built.
 _CHUNKS_AT_ONCE = 4
@@ -149,12 +149,11 @@ class Forwarder:
         self._on_room()
 
     def _count_arrival(self, chunk: Chunk) -> None:
-        flags = Counter([message.flags for message in chunk.messages])
-        wants_no_answer = sum(n for each, n in flags.items() if qos_of(each) == 0)
+        flags = Counter([flags for _, _, _, flags, _ in chunk.messages])
+        wants_no_answer = sum(n for each, n in flags.items() if not each & QOS)
         self._metrics.received.inc(len(chunk.messages) - wants_no_answer)
         self._metrics.received_qos0.inc(wants_no_answer)
         self._metrics.received_bytes.inc(chunk.size)
         self._metrics.duplicate_flag.inc(
             sum(n for each, n in flags.items() if is_marked_duplicate(each))
         )
-        self._metrics.oversize.inc(sum([message.note is not None for message in chunk.messages]))

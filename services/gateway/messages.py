@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 Header = tuple[str, bytes]
 
 _RETAIN, _DUPLICATE = 0b0100, 0b1000
-_QOS = 0b0011
+QOS = 0b0011
+"""The part of a message's flags that is the QoS it was delivered with; 0 wants no answer."""
 FLAG_COMBINATIONS = 16
 
 
@@ -16,24 +16,14 @@ def flags_of(qos: int, *, retain: bool, duplicate: bool) -> int:
     return qos | (_RETAIN if retain else 0) | (_DUPLICATE if duplicate else 0)
 
 
-def qos_of(flags: int) -> int:
-    """Return the QoS a message was delivered with; 0 wants no acknowledgement."""
-    return flags & _QOS
-
-
 def is_marked_duplicate(flags: int) -> bool:
     """Whether the broker says that it sent the message before."""
     return bool(flags & _DUPLICATE)
 
 
-class Message(NamedTuple):
-    """One MQTT message; ``note`` is the header that says why its payload was left out."""
-
-    topic: bytes
-    payload: bytes
-    packet_id: int
-    flags: int
-    note: Header | None = None
+Message = tuple[bytes, bytes, int, int, Header | None]
+"""One MQTT message: topic, payload, packet id, flags, and the header that says why its payload was
+left out, if it was. Made once a message, where a tuple without names takes a quarter less time."""
 
 
 @dataclass(slots=True)
@@ -52,7 +42,7 @@ class Chunk:
     def add(self, messages: Sequence[Message]) -> int:
         """Take more messages and return their bytes."""
         self.messages += messages
-        size = sum([len(message[0]) + len(message[1]) for message in messages])
+        size = sum([len(topic) + len(payload) for topic, payload, _, _, _ in messages])
         self.size += size
         return size
 
@@ -65,7 +55,7 @@ def headers_of_chunk(slot: str, gateway_time_ms: int) -> list[list[Header]]:
 
 def _flag_headers(flags: int) -> list[Header]:
     return [
-        ("qos", b"%d" % (flags & _QOS)),
+        ("qos", b"%d" % (flags & QOS)),
         ("retain", b"1" if flags & _RETAIN else b"0"),
         ("dup", b"1" if flags & _DUPLICATE else b"0"),
     ]

@@ -17,7 +17,7 @@ from services.common.retries import Backoff
 from services.common.settings import Settings
 from services.gateway.client import PublishClient
 from services.gateway.connection import Connection
-from services.gateway.messages import Chunk, Message, flags_of, qos_of
+from services.gateway.messages import QOS, Chunk, Message, flags_of
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +90,7 @@ class Subscriber:
 
     def acknowledge(self, chunk: Chunk) -> None:
         """Acknowledge a chunk's messages if the connection that they came on still stands."""
-        wanted = [message.packet_id for message in chunk.messages if qos_of(message.flags)]
+        wanted = [packet_id for _, _, packet_id, flags, _ in chunk.messages if flags & QOS]
         if chunk.generation != self.generation or not self.connected.is_set():
             self._metrics.unacknowledged.inc(len(wanted))
             return
@@ -240,13 +240,15 @@ class Subscriber:
         """Take a message that paho has read itself: one with properties, say."""
         flags = flags_of(message.qos, retain=message.retain, duplicate=message.dup)
         topic = message.topic.encode()
-        self._on_publishes([Message(topic, bytes(message.payload), message.mid, flags)])
+        self._on_publishes([(topic, bytes(message.payload), message.mid, flags, None)])
 
     def _on_publishes(self, messages: list[Message]) -> None:
         self.received += len(messages)
         limit = self._settings.message_bytes
-        if max([len(message[1]) for message in messages]) > limit:
+        sizes = [len(payload) for _, payload, _, _, _ in messages]
+        if max(sizes) > limit:
             messages = [_without_oversize(message, limit) for message in messages]
+            self._metrics.oversize.inc(sum(size > limit for size in sizes))
         self._take(messages, self.generation)
 
     def _on_disconnect(
@@ -277,10 +279,10 @@ class Subscriber:
 
 def _without_oversize(message: Message, limit: int) -> Message:
     """Return the message, its payload replaced by a note of its size where that is too large."""
-    size = len(message.payload)
-    if size <= limit:
+    topic, payload, packet_id, flags, _ = message
+    if len(payload) <= limit:
         return message
-    return message._replace(payload=b"", note=("oversize", str(size).encode()))
+    return topic, b"", packet_id, flags, ("oversize", str(len(payload)).encode())
 
 
 def _shared(topic_filter: str) -> str:

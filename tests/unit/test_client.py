@@ -82,7 +82,7 @@ def ours(
     client = client_on(PublishClient, wire, events)
 
     def on_publishes(messages: list[Message]) -> None:
-        events.extend((m.topic, m.payload, m.packet_id, m.flags) for m in messages)
+        events.extend(message[:4] for message in messages)
 
     client.on_publishes = on_publishes
     client.room = lambda: room(events)
@@ -133,6 +133,8 @@ STREAMS = {
     "an unknown packet": publish(b"t", b"1") + packet(0xF0, b"") + publish(b"t", b"2"),
     "a length of five bytes": publish(b"t", b"1") + b"\x30\xff\xff\xff\xff\x01",
     "a packet id that is not there": packet(0x32, b"\x00\x01t\x00") + publish(b"t", b"1"),
+    "a topic longer than its packet": packet(0x32, b"\x00\x09t\x00\x01\x00") + publish(b"t", b"1"),
+    "an empty packet": publish(b"t", b"1") + packet(0x32, b"") + publish(b"t", b"2"),
     "binary": publish("đ/ô".encode(), bytes(range(256))),
 }
 
@@ -144,6 +146,19 @@ def test_cut_at_every_boundary_it_does_what_paho_does(stream: bytes) -> None:
     for at in range(len(stream) + 1):
         assert ours([stream[:at], stream[at:]]) == expected
     assert ours([stream[i : i + 1] for i in range(len(stream))]) == expected
+
+
+@pytest.mark.parametrize("length", [126, 127, 128, 129, 16_382, 16_383, 16_384, 16_385])
+def test_lengths_of_one_byte_and_two_and_three(length: int) -> None:
+    around = publish(b"t", b"before"), publish(b"t", b"after")
+    packet = publish(b"t", b"x" * (length - 6))
+    stream = around[0] + packet + around[1]
+
+    expected = stock([stream])
+
+    assert len(expected[0]) == 3
+    for at in (0, *range(len(around[0]), len(around[0]) + 6), len(stream) - len(around[1])):
+        assert ours([stream[:at], stream[at:]]) == expected
 
 
 @pytest.mark.parametrize("room", [1, 2])

@@ -18,7 +18,7 @@ from services.common.metrics import GatewayMetrics
 from services.common.retries import Backoff
 from services.gateway import delivery
 from services.gateway.delivery import KafkaDelivery
-from services.gateway.messages import Chunk, Header, Message, flags_of
+from services.gateway.messages import Chunk, Header, flags_of
 
 CAPACITY = 3
 
@@ -74,7 +74,7 @@ def chunk_of(*payloads: bytes) -> Chunk:
     chunk = Chunk(generation=1, gateway_time_ms=1_700_000_000_000)
     for number, payload in enumerate(payloads):
         flags = flags_of(1, retain=False, duplicate=True)
-        chunk.add([Message(b"t/%d" % (number % 7), payload, number, flags)])
+        chunk.add([(b"t/%d" % (number % 7), payload, number, flags, None)])
     return chunk
 
 

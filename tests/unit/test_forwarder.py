@@ -17,7 +17,7 @@ WIDE = Bounds(messages=10_000, size=1_000_000, chunk_messages=3, linger_s=0.0)
 
 
 def message(number: int, payload: bytes = b"x") -> Message:
-    return Message(b"t", payload, number, flags=1)
+    return b"t", payload, number, 1, None
 
 
 class Kafka:
@@ -65,7 +65,7 @@ class Run:
 
     @property
     def numbers(self) -> list[int]:
-        return [each.packet_id for chunk in self.acknowledged for each in chunk.messages]
+        return [number for chunk in self.acknowledged for _, _, number, _, _ in chunk.messages]
 
     def _on_room(self) -> None:
         self.rooms += 1
@@ -117,9 +117,9 @@ def test_a_chunk_holds_messages_of_one_connection(generations: list[int]) -> Non
                 run.forwarder.take([message(number)], generation)
             await run.forwarder.drained()
             found = [
-                (each.packet_id, chunk.generation)
+                (number, chunk.generation)
                 for chunk in run.acknowledged
-                for each in chunk.messages
+                for _, _, number, _, _ in chunk.messages
             ]
             assert found == list(enumerate(generations))
             assert all(len(chunk.messages) <= 3 for chunk in run.acknowledged)

@@ -35,7 +35,7 @@ def subscriber_of(settings: Settings, taken: list[tuple[Message, int]]) -> Subsc
 def chunk_of(generation: int, *messages: tuple[int, int]) -> Chunk:
     chunk = Chunk(generation, gateway_time_ms=0)
     for packet_id, qos in messages:
-        chunk.add([Message(b"t", b"", packet_id, flags_of(qos, retain=False, duplicate=False))])
+        chunk.add([(b"t", b"", packet_id, flags_of(qos, retain=False, duplicate=False), None)])
     return chunk
 
 
@@ -68,7 +68,7 @@ async def test_a_payload_over_the_limit_is_taken_empty_with_its_size(settings: S
         message = MQTTMessage(mid=size, topic=b"a/b")
         message.qos, message.payload = 1, b"x" * size
         subscriber._on_message(subscriber._client, None, message)
-    assert [(each.payload, each.note) for each, _ in taken] == [
+    assert [(payload, note) for (_, payload, _, _, note), _ in taken] == [
         (b"x" * 10, None),
         (b"", ("oversize", b"11")),
     ]
