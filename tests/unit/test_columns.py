@@ -63,7 +63,7 @@ def by_columns(messages: Sequence[Sent]) -> tuple[dict[int, list[Said]], list[in
     for one in found:
         for at, (message, position) in enumerate(one.rows):
             readings.setdefault(message, {})[position] = row(one, at)
-    return {i: [all_of[p] for p in sorted(all_of)] for i, all_of in readings.items()}, left
+    return {i: [all_of[p] for p in range(len(all_of))] for i, all_of in readings.items()}, left
 
 
 def row(one: Columns, at: int) -> Said:
@@ -114,6 +114,54 @@ def test_what_comes_as_columns_is_what_decoding_singly_gives(messages: list[Sent
     assert sorted([*readings, *left]) == list(range(len(messages)))
     for index, found in readings.items():
         assert found == singly(messages[index])
+
+
+plain_times = some.integers(microseconds(BEGIN) // 1000, microseconds(NOW) // 1000)
+plain_numbers = some.floats(5, 30) | some.integers(5, 30)
+
+
+@some.composite
+def alike(draw: some.DrawFn) -> list[Sent]:
+    """Messages with the same fields, as neighbours mostly are; a few are odd in one of them."""
+    device_ids = draw(some.sampled_from(["ac", "a", "c", "ab"]))
+    name = draw(some.sampled_from(["pm2_5_ugm3", "temperature_c", "pressure_hpa"]))
+    rare = draw(some.sampled_from([plain_numbers, numbers]))
+    messages = []
+    for _ in range(draw(some.integers(1, 9))):
+        fields = {"time": draw(plain_times), name: draw(plain_numbers)}
+        if draw(some.integers(0, 5)) == 0:
+            fields[name] = draw(rare)
+        messages.append((draw(some.sampled_from(device_ids)), json.dumps(fields).encode()))
+    return messages
+
+
+@settings(max_examples=400, deadline=None)
+@given(alike())
+def test_alike_messages_taken_together_are_what_decoding_singly_gives(messages: list[Sent]) -> None:
+    readings, left = by_columns(messages)
+
+    assert sorted([*readings, *left]) == list(range(len(messages)))
+    for index, found in readings.items():
+        assert found == singly(messages[index])
+
+
+@pytest.mark.parametrize(
+    ("device_id", "name", "value"),
+    [("a", "pm2_5_ugm3", -999.0), ("c", "temperature_c", -127.0), ("a", "pm2_5_ugm3", "7"),
+     ("a", "pm2_5_ugm3", True), ("a", "pm2_5_ugm3", float("nan")), ("a", "vehicles", 3),
+     ("a", "pm2_5_ugm3", float("inf")), ("a", "pm2_5_ugm3", 10**400), ("a", "time", 0)],
+)  # fmt: skip
+def test_one_odd_message_among_alike_ones_is_left_alone(
+    device_id: str, name: str, value: object
+) -> None:
+    fine = {"time": 1795435200000, "pm2_5_ugm3": 12.5, "temperature_c": 20}
+    messages = [(device_id, json.dumps(fine).encode())] * 3
+    messages[1] = (device_id, json.dumps(fine | {name: value}).encode())
+
+    readings, left = by_columns(messages)
+
+    assert left == [1]
+    assert readings == {i: singly(messages[i]) for i in (0, 2)}
 
 
 def test_a_plain_message_is_not_left_to_the_slow_way() -> None:
