@@ -1,7 +1,10 @@
 """The six MQTT 5 packets that a QoS 1 publisher sends and reads: bytes in, values out, no I/O."""
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import chain
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -12,7 +15,12 @@ _CONNACK, _PUBACK, _DISCONNECTED = 0x20, 0x40, 0xE0
 _CLEAN_START, _HAS_PASSWORD, _HAS_USER = 0x02, 0x40, 0x80
 _FIRST_ERROR, _NO_SUBSCRIBER = 0x80, 0x10
 _SHORT_PUBACK = 2
+_PUBACK_BYTES = 4
 _LENGTH_BYTES = 4
+_LENGTHS_KEPT = 65_536
+
+Message = tuple[str, bytes]
+"""Topic and payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +32,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """PUBACK of one message with the broker's reason code."""
+    """PUBACKs of ``count`` packet ids in a row, all with the same reason code of the broker.
+
+    After the highest packet id comes 1.
+    """
 
     packet_id: int
     code: int
+    count: int = 1
 
     @property
     def is_refused(self) -> bool:
@@ -62,24 +74,25 @@ def connect(client_id: str, user: str | None, password: str | None) -> bytes:
     return b"\x10" + _length(len(body)) + body
 
 
-def publish(packet_id: int, topic: bytes, payload: bytes) -> bytes:
-    """Return a PUBLISH with QoS 1, not retained, without properties."""
-    size = len(topic)
-    return b"".join(
-        (
-            b"\x32",
-            _length(size + 5 + len(payload)),
-            size.to_bytes(2, "big"),
-            topic,
-            packet_id.to_bytes(2, "big"),
-            b"\x00",
-            payload,
-        )
-    )
+def publish(messages: Sequence[Message], number: int) -> bytes:
+    """Return a PUBLISH with QoS 1 for each message, not retained, without properties.
+
+    The first message has the packet id of ``number``, the next ones those of the numbers after it.
+    """
+    topics = [topic.encode() for topic, _ in messages]
+    payloads = [payload for _, payload in messages]
+    heads = map(_head, map(len, topics), map(len, payloads))
+    first = number % PACKET_IDS
+    ids = _encoded_ids()[first : first + len(messages)]
+    return b"".join(chain.from_iterable(zip(heads, topics, ids, payloads, strict=True)))
 
 
 class PacketReader:
-    """Cuts a byte stream into packets, however it was split on its way."""
+    """Cuts a byte stream into packets, however it was split on its way.
+
+    PUBACKs of packet ids in a row, which is what a broker sends to a busy publisher, are told as
+    one, where nothing else was read with them.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
@@ -87,6 +100,9 @@ class PacketReader:
     def read(self, data: bytes) -> Iterator[Packet]:
         """Yield each packet that is complete now. Raises MalformedPacketError."""
         data, start = self._rest + data, 0
+        if run := _run(data):
+            start = run.count * _PUBACK_BYTES
+            yield run
         while (place := _body(data, start)) is not None:
             begin, end = place
             packet = _packet(data[start] & 0xF0, data[begin:end])
@@ -94,6 +110,18 @@ class PacketReader:
             if packet is not None:
                 yield packet
         self._rest = data[start:]
+
+
+def _run(data: bytes) -> Acknowledged | None:
+    """Return what several whole PUBACKs of ids in a row say; None: the data is something else."""
+    count = len(data) // _PUBACK_BYTES
+    if count <= 1:
+        return None
+    first = (data[2] << 8) | data[3]
+    size, begin = count * _PUBACK_BYTES, (first - 1) * _PUBACK_BYTES
+    if not _all_pubacks().startswith(data[:size], begin):
+        return None
+    return Acknowledged(first, 0, count)
 
 
 def _body(data: bytes, start: int) -> tuple[int, int] | None:
@@ -130,6 +158,25 @@ def _connack(body: bytes) -> Packet:
     properties = Properties(PacketTypes.CONNACK)  # type: ignore[no-untyped-call] # paho's own gap
     properties.unpack(body[2:])  # type: ignore[no-untyped-call] # likewise
     return Accepted(getattr(properties, "ReceiveMaximum", PACKET_IDS))
+
+
+@cache
+def _all_pubacks() -> bytes:
+    """Return the PUBACKs of all packet ids, twice, so that every run of them is within it."""
+    first = int.from_bytes((_PUBACK, _SHORT_PUBACK, 0, 1), "big")
+    return struct.pack(f">{PACKET_IDS}I", *range(first, first + PACKET_IDS)) * 2
+
+
+@cache
+def _encoded_ids() -> list[bytes]:
+    """Return all packet ids as they stand in a PUBLISH without properties, twice, as above."""
+    return [struct.pack(">HB", packet_id, 0) for packet_id in range(1, PACKET_IDS + 1)] * 2
+
+
+@lru_cache(_LENGTHS_KEPT)
+def _head(topic_size: int, payload_size: int) -> bytes:
+    """Return what stands before a PUBLISH's topic."""
+    return b"\x32" + _length(topic_size + 5 + payload_size) + topic_size.to_bytes(2, "big")
 
 
 def _text(text: str) -> bytes:

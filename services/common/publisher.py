@@ -20,13 +20,13 @@ import structlog
 
 from services.common import publish_packets as packets
 from services.common.mqtt import BrokerRefusedError, keep_alive_by_tcp
+from services.common.publish_packets import Message
 from services.common.retries import Backoff
+from services.common.unanswered import Unanswered
 
 log = structlog.get_logger(__name__)
 
 _CONNECT_TIMEOUT_S = 10.0
-
-Message = tuple[str, bytes]
 
 
 class Publisher:
@@ -45,17 +45,14 @@ class Publisher:
         user: str | None = None,
         password: str | None = None,
         in_flight: int = 1000,
-        on_acknowledged: Callable[[list[int]], None] = lambda _numbers: None,
+        on_acknowledged: Callable[[Sequence[int]], None] = lambda _numbers: None,
     ) -> None:
         self._address = (host, port)
         self._hello = packets.connect(client_id, user, password)
         self._wanted = min(in_flight, packets.PACKET_IDS)
         self._window = self._wanted
         self._on_acknowledged = on_acknowledged
-        self._waiting: dict[int, bytes] = {}
-        self._next = 0
-        # Kept as a number: the first key of a dict whose head was deleted is found by scanning it.
-        self._oldest = 0
+        self._unanswered = Unanswered()
         self._progress = asyncio.Event()
         self._connection: _Connection | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -85,14 +82,14 @@ class Publisher:
     @property
     def unacknowledged(self) -> int:
         """Messages that have no PUBACK yet."""
-        return len(self._waiting)
+        return len(self._unanswered)
 
     async def publish(self, messages: Iterable[Message]) -> int:
         """Send messages and return the first one's number; waits while the window is full.
 
         Hundreds at a time are cheapest: one write, no await a message.
         """
-        first, rest = self._next, iter(messages)
+        first, rest = self._unanswered.next, iter(messages)
         while taken := list(islice(rest, await self._room())):
             self._send(taken)
         return first
@@ -100,14 +97,14 @@ class Publisher:
     async def drain(self, timeout_s: float | None = None) -> None:
         """Wait until every message has its answer. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
-            while self._waiting:
+            while self._unanswered:
                 await self._next_progress()
 
     async def _room(self) -> int:
         """Wait for room in the window and return how many numbers fit."""
         while True:
             self._raise_if_connection_ended_for_good()
-            room = self._window - (self._next - self._oldest)
+            room = self._window - (self._unanswered.next - self._unanswered.oldest)
             if room > 0 and (self._connection is None or self._connection.writable.is_set()):
                 return room
             await self._next_progress()
@@ -121,31 +118,20 @@ class Publisher:
         if self._keeper is not None and self._keeper.done():
             self._keeper.result()
 
-    def _send(self, messages: Sequence[Message]) -> None:
-        numbered = {
-            number: packets.publish(number % packets.PACKET_IDS + 1, topic.encode(), payload)
-            for number, (topic, payload) in enumerate(messages, self._next)
-        }
-        self._waiting.update(numbered)
-        self._next += len(messages)
+    def _send(self, messages: list[Message]) -> None:
+        data = packets.publish(messages, self._unanswered.next)
+        self._unanswered.add(messages)
         if self._connection is not None:
-            self._connection.send(b"".join(numbered.values()))
+            self._connection.send(data)
 
     def _receive(self, answers: list[packets.Acknowledged]) -> None:
-        oldest = self._oldest
-        numbers = []
         for answer in answers:
-            number = oldest + (answer.packet_id - 1 - oldest) % packets.PACKET_IDS
-            if self._waiting.pop(number, None) is None:
-                continue
-            if answer.code == 0:
-                numbers.append(number)
-            self.refused += answer.is_refused
-            self.unmatched += answer.is_unmatched
-        while self._oldest < self._next and self._oldest not in self._waiting:
-            self._oldest += 1
-        self.acknowledged += len(numbers)
-        self._on_acknowledged(numbers)
+            numbers = self._unanswered.settle(answer)
+            self.refused += len(numbers) if answer.is_refused else 0
+            self.unmatched += len(numbers) if answer.is_unmatched else 0
+            if answer.code == 0 and numbers:
+                self.acknowledged += len(numbers)
+                self._on_acknowledged(numbers)
         self._progress.set()
 
     async def _connect(self) -> None:
@@ -160,7 +146,7 @@ class Publisher:
             raise
         self._window = min(self._wanted, accepted.receive_maximum)
         self._connection = connection
-        connection.send(b"".join(self._waiting.values()))
+        connection.send(b"".join(packets.publish([each], n) for n, each in self._unanswered))
         self._progress.set()
 
     async def _stay_connected(self) -> None:
@@ -174,7 +160,7 @@ class Publisher:
                 await self._connect()
                 backoff.reset()
             except OSError as error:
-                log.warning("broker away", error=str(error), unacknowledged=len(self._waiting))
+                log.warning("broker away", error=str(error), unacknowledged=len(self._unanswered))
                 await backoff.wait()
 
 

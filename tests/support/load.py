@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -130,7 +130,7 @@ class Load:
             burst = max(1, int(burst * TRICKLE))
         return burst
 
-    def _note_acknowledged(self, numbers: list[int]) -> None:
+    def _note_acknowledged(self, numbers: Sequence[int]) -> None:
         for what in (self._all[each] for each in numbers):
             if isinstance(what, int):
                 self.acknowledged.add(what)

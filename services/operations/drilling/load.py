@@ -148,7 +148,7 @@ class Load:
         self.sent += len(burst)
         await self._publisher.publish([each.message for each in burst])
 
-    def _note_acknowledged(self, numbers: list[int]) -> None:
+    def _note_acknowledged(self, numbers: Sequence[int]) -> None:
         for becomes in (self._messages[number].becomes for number in numbers):
             if isinstance(becomes, Row):
                 self.rows.add(becomes)
