@@ -27,6 +27,8 @@ from services.common.unanswered import Unanswered
 log = structlog.get_logger(__name__)
 
 _CONNECT_TIMEOUT_S = 10.0
+_PART_OF_WINDOW = 4
+"""A full window is waited for until this part of it is free."""
 
 
 class Publisher:
@@ -101,11 +103,17 @@ class Publisher:
                 await self._next_progress()
 
     async def _room(self) -> int:
-        """Wait for room in the window and return how many numbers fit."""
+        """Wait for room in the window and return how many numbers fit.
+
+        A full window is refilled in large pieces: else each PUBACK would send a message on its own.
+        """
+        was_full = False
         while True:
             self._raise_if_connection_ended_for_good()
             room = self._window - (self._unanswered.next - self._unanswered.oldest)
-            if room > 0 and (self._connection is None or self._connection.writable.is_set()):
+            was_full |= room <= 0
+            enough = max(1, self._window // _PART_OF_WINDOW) if was_full else 1
+            if room >= enough and (self._connection is None or self._connection.writable.is_set()):
                 return room
             await self._next_progress()
 
