@@ -20,10 +20,10 @@ up: install ## start the servers and services, and return
 down: ## stop what `make run` or `citytally up` left running
 	$(bin)/citytally down
 
-test: install check ## check, then all tests but the long ones, on real servers
+test: install check ## check, then all tests but the long ones, on real servers; a quick drill too
 	$(bin)/pytest $(quick_tests) -m "not long"
 
-test-long: install ## the longer faults
+test-long: install ## the longer faults and the whole drill
 	$(bin)/pytest $(quick_tests) -m "long and not load" --timeout 1800
 
 check: install ## format, lint, types and the direction of imports
@@ -39,8 +39,8 @@ format: install ## format the code and mend what the linter can
 lock: ## resolve the dependencies again into requirements.lock
 	$(bin)/uv pip compile --generate-hashes --no-emit-index-url --no-header --extra develop --extra bench pyproject.toml -o requirements.lock
 
-drill: install ## the whole drill, as a test: every fault on a scratch city
-	$(bin)/pytest tests/end_to_end/test_drill.py -m load --timeout 1800
+drill: install ## the whole drill: every fault on a scratch city
+	$(bin)/citytally drill
 
 bench: install ## measure every scenario from publish to commit; a table, a plot and latest.json
 	$(bin)/citytally bench
@@ -52,7 +52,7 @@ bench-compare: install ## BASE=<rev>: run that revision and the code here in tur
 soak: install ## 15 minutes (FOR=seconds) at 70 % of the rate, with faults by chance (SEED=word)
 	$(if $(FOR),SOAK_SECONDS=$(FOR)) $(if $(SEED),SOAK_SEED=$(SEED)) $(bin)/pytest -s tests/load
 
-test-load: install ## the benchmarks and the drill as tests
+test-load: install ## the benchmarks as tests
 	$(bin)/pytest $(quick_tests) -m load --timeout 1800
 
 clean: ## delete caches and the state of the local stack, its data included (not .venv)

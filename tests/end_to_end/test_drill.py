@@ -53,7 +53,6 @@ def drilled(*arguments: str, exit_code: int, environment: Mapping[str, str] | No
     return json.loads(done.stdout)
 
 
-@pytest.mark.long
 def test_quick() -> None:
     """P1 to P6: the most telling faults, in small."""
     told = drilled("--quick", exit_code=0)
@@ -67,7 +66,6 @@ def test_quick() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.load
 @pytest.mark.timeout(1800)
 def test_whole() -> None:
     """P1 to P6: every fault that the drill knows."""
