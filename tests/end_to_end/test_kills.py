@@ -7,13 +7,11 @@ import pytest
 from tests.support.load import Load
 from tests.support.mortal import MortalCity, revive, until, until_ready, until_waiting
 
-SMALL = pytest.param(20_000, 2_000, id="20000")
-LARGE = pytest.param(200_000, 4_000, id="200000", marks=pytest.mark.long)
 
-
-@pytest.mark.parametrize(("n", "rate"), [SMALL, LARGE])
-async def test_each_process_killed_in_turn(mortal: MortalCity, n: int, rate: int) -> None:
+@pytest.mark.long
+async def test_each_process_killed_in_turn(mortal: MortalCity) -> None:
     """P1, P2, P3, P4: gateway, ingest, PostgreSQL and Kafka are killed while messages flow."""
+    n, rate = 200_000, 4_000
     await mortal.register()
     gateway = mortal.pipeline.gateway()
     ingest = [mortal.pipeline.ingest("ingest-0"), mortal.pipeline.ingest("ingest-1")]
@@ -31,6 +29,7 @@ async def test_each_process_killed_in_turn(mortal: MortalCity, n: int, rate: int
     assert all(server.is_running for server in (gateway, *ingest))
 
 
+@pytest.mark.long
 async def test_a_killed_mosquitto_forgets_only_what_it_still_held(
     mortal: MortalCity, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,17 +17,15 @@ from tests.support.mortal import (
 )
 from tests.support.servers import Server
 
-SMALL = pytest.param(8_000, 800, id="8000")
-LARGE = pytest.param(200_000, 5_000, id="200000", marks=pytest.mark.long)
-
 
 async def joined(mortal: MortalCity, name: str) -> Server:
     return await asyncio.to_thread(mortal.pipeline.ingest, name)
 
 
-@pytest.mark.parametrize(("n", "rate"), [SMALL, LARGE])
-async def test_processes_join_leave_and_are_killed(mortal: MortalCity, n: int, rate: int) -> None:
+@pytest.mark.long
+async def test_processes_join_leave_and_are_killed(mortal: MortalCity) -> None:
     """P1, P2, P3: one to three processes share the partitions in turn."""
+    n, rate = 200_000, 5_000
     await mortal.register()
     mortal.pipeline.gateway()
     first = mortal.pipeline.ingest("ingest-0")

@@ -179,6 +179,7 @@ async def test_offsets_that_hold_no_record_are_counted_and_read_past(topic: RawT
     await topic.wants_acknowledgement()
 
 
+@pytest.mark.long
 async def test_added_partitions_are_consumed_from_their_first_record(topic: RawTopic) -> None:
     await reads_first(topic)
     await topic.add_partitions(RAW.partitions + 4)

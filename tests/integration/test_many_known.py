@@ -41,6 +41,7 @@ async def seconds(desk: Intake, batch: list[MqttMessage]) -> float:
     return time.perf_counter() - began
 
 
+@pytest.mark.long
 async def test_five_times_the_known_readings_take_some_five_times_as_long(desk: Intake) -> None:
     await seconds(desk, messages(co2_ppm=400))
     for values in ({"co2_ppm": 400}, {"co2_ppm": 400, "temperature_c": 20.5}, {"co2_ppm": 401}):

@@ -142,6 +142,7 @@ def test_mosquitto_killed_comes_back(new_mosquitto: NewMosquitto) -> None:
     assert login_answer(server, OPERATOR, server.password(OPERATOR)) == "Success"
 
 
+@pytest.mark.long
 async def test_kafka_killed_keeps_what_it_acknowledged(new_kafka: NewKafka) -> None:
     server = new_kafka()
     await make_topic(server, "kept")
