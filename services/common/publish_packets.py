@@ -10,12 +10,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 PACKET_IDS = 65_535
+PUBACK_BYTES = 4
 DISCONNECT = b"\xe0\x00"
 _CONNACK, _PUBACK, _DISCONNECTED = 0x20, 0x40, 0xE0
 _CLEAN_START, _HAS_PASSWORD, _HAS_USER = 0x02, 0x40, 0x80
 _FIRST_ERROR, _NO_SUBSCRIBER = 0x80, 0x10
 _SHORT_PUBACK = 2
-_PUBACK_BYTES = 4
 _LENGTH_BYTES = 4
 _LENGTHS_KEPT = 65_536
 
@@ -101,7 +101,7 @@ class PacketReader:
         """Yield each packet that is complete now. Raises MalformedPacketError."""
         data, start = self._rest + data, 0
         if run := _run(data):
-            start = run.count * _PUBACK_BYTES
+            start = run.count * PUBACK_BYTES
             yield run
         while (place := _body(data, start)) is not None:
             begin, end = place
@@ -114,11 +114,11 @@ class PacketReader:
 
 def _run(data: bytes) -> Acknowledged | None:
     """Return what several whole PUBACKs of ids in a row say; None: the data is something else."""
-    count = len(data) // _PUBACK_BYTES
+    count = len(data) // PUBACK_BYTES
     if count <= 1:
         return None
     first = (data[2] << 8) | data[3]
-    size, begin = count * _PUBACK_BYTES, (first - 1) * _PUBACK_BYTES
+    size, begin = count * PUBACK_BYTES, (first - 1) * PUBACK_BYTES
     if not _all_pubacks().startswith(data[:size], begin):
         return None
     return Acknowledged(first, 0, count)

@@ -11,6 +11,7 @@ Messages are numbered from 0 in the order given. What it promises:
 """
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from types import TracebackType
@@ -115,12 +116,20 @@ class Publisher:
             enough = max(1, self._window // _PART_OF_WINDOW) if was_full else 1
             if room >= enough and (self._connection is None or self._connection.writable.is_set()):
                 return room
-            await self._next_progress()
+            await self._next_progress(enough - room)
 
-    async def _next_progress(self) -> None:
+    async def _next_progress(self, answers: int = 1) -> None:
+        """Wait for progress; while waiting, fewer answers than that may stay unread."""
         self._raise_if_connection_ended_for_good()
         self._progress.clear()
-        await self._progress.wait()
+        connection = self._connection
+        if connection is not None:
+            connection.wake_for(min(answers, len(self._unanswered)))
+        try:
+            await self._progress.wait()
+        finally:
+            if connection is not None:
+                connection.wake_for(1)
 
     def _raise_if_connection_ended_for_good(self) -> None:
         if self._keeper is not None and self._keeper.done():
@@ -186,6 +195,7 @@ class _Connection(asyncio.Protocol):
         self._progress = progress
         self._reader = packets.PacketReader()
         self._transport: asyncio.Transport | None = None
+        self._wakes_for = 1
         self.accepted: asyncio.Future[packets.Accepted] = asyncio.get_running_loop().create_future()
         self.lost = asyncio.Event()
         self.writable = asyncio.Event()
@@ -227,6 +237,15 @@ class _Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.writable.set()
         self._progress.set()
+
+    def wake_for(self, answers: int) -> None:
+        """Have the kernel tell of received data only once it can hold so many answers."""
+        size = max(1, (answers - 1) * packets.PUBACK_BYTES + 1)  # part of one may have been read
+        if size == self._wakes_for or self._transport is None or self._transport.is_closing():
+            return
+        sock = self._transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+        self._wakes_for = size
 
     def send(self, data: bytes) -> None:
         if data and self._transport is not None and not self._transport.is_closing():
