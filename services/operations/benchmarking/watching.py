@@ -1,14 +1,21 @@
 """What processes cost while a run lasts: CPU time, and memory as it went."""
 
+import contextlib
+import itertools
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import psutil
 
 SAMPLE_S = 0.5
+FAMILIES_EVERY = 4
+"""Samples after which new children are looked for."""
+
+Family = list[psutil.Process]
+"""A process, first, and its children with theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class Watch:
 
     def __enter__(self) -> Self:
         self._machine_before = psutil.cpu_times()
-        self._before = {name: _cpu_s(pid) for name, pid in self.pids.items()}
+        self._before = self._cpu_s()
         self._memory: dict[str, list[int]] = {name: [] for name in self.pids}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="watch", daemon=True)
@@ -58,49 +65,72 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        for name, pid in self.pids.items():
-            self.costs[name] = _cost(_cpu_s(pid) - self._before[name], self._memory[name])
+        for name, cpu_s in self._cpu_s().items():
+            self.costs[name] = _cost(cpu_s - self._before[name], self._memory[name])
         ours_s = sum(cost.cpu_s for cost in self.costs.values())
         self.noise = _noise(self._machine_before, psutil.cpu_times(), ours_s)
 
+    def _cpu_s(self) -> dict[str, float]:
+        families = _families(self.pids.values())
+        return {name: _cpu_s(families[pid]) for name, pid in self.pids.items()}
+
     def _sample(self) -> None:
-        while not self._stop.is_set():
+        families: dict[int, Family] = {}
+        for n in itertools.count():
+            if n % FAMILIES_EVERY == 0:
+                families = _families(self.pids.values())
             for name, pid in self.pids.items():
-                self._memory[name].append(resident(pid))
-            self._stop.wait(SAMPLE_S)
+                self._memory[name].append(_resident(families[pid]))
+            if self._stop.wait(SAMPLE_S):
+                return
 
 
-def _tree(pid: int) -> list[psutil.Process]:
-    """A process and its children; of our own, only itself: the servers are children of ours."""
+def _families(pids: Iterable[int]) -> dict[int, Family]:
+    """Each process with its children; of our own, only itself: the servers are children of ours.
+
+    From one look at the table of all processes, which costs milliseconds of what is measured.
+    """
+    children: dict[int, Family] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess):  # ended since it was listed
+            children.setdefault(process.ppid(), []).append(process)
+    return {pid: _family(pid, children) for pid in pids}
+
+
+def _family(pid: int, children: Mapping[int, Family]) -> Family:
     try:
-        root = psutil.Process(pid)
-        return [root] if pid == os.getpid() else [root, *root.children(recursive=True)]
+        found = [psutil.Process(pid)]
     except psutil.NoSuchProcess:
         return []
+    if pid != os.getpid():
+        for each in found:  # grows as it goes
+            found += children.get(each.pid, [])
+    return found
 
 
-def _cpu_s(pid: int) -> float:
+def _cpu_s(family: Family) -> float:
     """CPU seconds of a process, its children, and those of them that have ended."""
     total = 0.0
-    for process in _tree(pid):
+    for n, process in enumerate(family):
         try:
             times = process.cpu_times()
         except psutil.NoSuchProcess:
             continue  # ended between the list and the question
         total += times.user + times.system
-        if process.pid == pid != os.getpid():
+        if n == 0 and process.pid != os.getpid():
             total += times.children_user + times.children_system
     return total
 
 
 def resident(pid: int) -> int:
-    """Return resident bytes of a process and its children; what they share counts once.
+    """Return resident bytes of a process and its children; what they share counts once."""
+    return _resident(_families([pid])[pid])
 
-    From statm, which costs microseconds: exact shares (smaps) of a database with two gigabytes of
-    shared buffers cost a core.
-    """
+
+def _resident(family: Family) -> int:
+    """From statm, which costs microseconds: exact shares (smaps) of a database cost a core."""
     own, shared = 0, 0
-    for process in _tree(pid):
+    for process in family:
         try:
             memory = process.memory_info()
         except psutil.NoSuchProcess:
