@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 import pytest
 
-from services.operations.benchmarking import watching
+from services.operations.benchmarking import scenarios, watching
 from services.operations.benchmarking.counting import Timeline
 from services.operations.benchmarking.latency import latency
 from services.operations.benchmarking.plotting import lag_over_time, rate_over_time
@@ -56,6 +56,18 @@ def _identities(messages: Iterable[tuple[str, bytes]]) -> list[tuple[str, int]]:
         of_message = content if isinstance(content, list) else [content]
         found += [(topic, item["time"]) for item in of_message]
     return found
+
+
+def test_messages_are_made_before_as_far_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    each = scenario("single", 1_000, 11)
+    stream = each.stream(BASE_MS)
+    monkeypatch.setattr(scenarios, "PREPARED_BYTES", 50_000)
+
+    messages = scenarios.prepared(stream)
+    not_made = list(stream)
+
+    assert 500 < len(not_made) < 900
+    assert [*messages, *not_made] == list(each.stream(BASE_MS))
 
 
 def test_with_many_devices_every_message_of_a_batch_is_of_another() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from services.operations.benchmarking.counting import BenchError, Progress, counters
 from services.operations.benchmarking.pacing import publish_at
 from services.operations.benchmarking.running import publisher, require_taken
-from services.operations.benchmarking.scenarios import INTERVAL_MS, Scenario
+from services.operations.benchmarking.scenarios import INTERVAL_MS, Scenario, prepared
 from services.operations.local.scratch import Scratch
 from services.storage.arrivals import batches_of_rows, newest_batches
 from services.storage.pool import connect
@@ -47,15 +47,14 @@ async def measure_latency(
     city: Scratch, scenario: Scenario, base_ms: int, per_s: float, progress: Progress
 ) -> Latency:
     """Publish single readings at a rate, and tell how long they took; rows and ledger are held."""
+    messages = prepared(scenario.stream(base_ms))
     due: list[float] = []
     seen = _Seen(city)
     watching = asyncio.create_task(seen.watch(), name="watch batches")
     try:
         async with counters(city.settings) as counted, publisher(city.settings) as client:
             sending = asyncio.create_task(
-                publish_at(
-                    client, scenario.stream(base_ms), per_s, lambda n, at: due.extend([at] * n)
-                )
+                publish_at(client, messages, per_s, lambda n, at: due.extend([at] * n))
             )
             try:
                 await counted.until_consumed(

@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any
 
 from schemas.registry import Device, Origin
@@ -22,7 +21,12 @@ from services.operations.benchmarking.counting import (
     counters,
 )
 from services.operations.benchmarking.producing import produce
-from services.operations.benchmarking.scenarios import Message, Scenario, device_name
+from services.operations.benchmarking.scenarios import (
+    Message,
+    Scenario,
+    device_name,
+    prepared,
+)
 from services.operations.benchmarking.watching import Cost, Noise, Watch
 from services.operations.local.scratch import Scratch
 from services.operations.stack.mosquitto import OPERATOR
@@ -31,8 +35,6 @@ from services.storage.pool import connect
 
 CLIENT = "bench"
 """The process that publishes, among those whose cost is told."""
-CHUNK = 500
-"""Messages that are handed to the publisher together."""
 IN_FLIGHT = 5000
 
 
@@ -84,13 +86,14 @@ async def register_devices(settings: Settings, devices: int) -> None:
 async def measure(city: Scratch, scenario: Scenario, base_ms: int, progress: Progress) -> Run:
     """Run a scenario once.
 
-    1. count what is there; 2. send, and wait for the last commit; 3. hold rows and ledger against
-    what was sent.
+    1. make the messages and count what is there; 2. send, and wait for the last commit; 3. hold
+    rows and ledger against what was sent.
     """
+    messages = prepared(scenario.stream(base_ms))
     async with counters(city.settings) as counted, publisher(city.settings) as client:
         with Watch(pids(city)) as watch:
             began = time.monotonic()
-            sending = asyncio.create_task(_send(client, scenario.stream(base_ms)), name="send")
+            sending = asyncio.create_task(_send(client, messages), name="send")
             try:
                 timeline = await counted.until_consumed(
                     scenario.messages, lambda: client.acknowledged, progress
@@ -148,8 +151,7 @@ def require_taken(client: Publisher) -> None:
 
 async def _send(client: Publisher, messages: Iterator[Message]) -> None:
     """Publish everything with QoS 1, and wait until the last is acknowledged."""
-    while chunk := list(islice(messages, CHUNK)):
-        await client.publish(chunk)
+    await client.publish(messages)
     await client.drain()
     require_taken(client)
 
