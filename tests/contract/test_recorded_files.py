@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ def of_reader(format_name: str, path: Path) -> tuple[Stored, int]:
     return stored, sum(recording.skipped.by_reason.values())
 
 
+@cache
 def aberdeen(path: Path) -> Stored:
     names = {
         "P1": "pm10_ugm3",
@@ -66,6 +68,7 @@ def aberdeen(path: Path) -> Stored:
     return stored
 
 
+@cache
 def aarhus(path: Path) -> Stored:
     stored: Stored = defaultdict(list)
     for file in path.glob("Aarhus*.csv"):
@@ -80,6 +83,7 @@ def aarhus(path: Path) -> Stored:
     return stored
 
 
+@cache
 def brisbane(path: Path) -> Stored:
     stored: Stored = defaultdict(list)
     for file in path.glob("*.csv"):
