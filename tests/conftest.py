@@ -1,7 +1,7 @@
-"""Servers for tests: one of each kind shared by the session, and factories for those to be killed.
+"""Servers for tests: one of each kind shared by the session, and others that may be killed.
 
 Shared servers are started when a test first asks for one. A test that stops, kills or pauses a
-server takes one of its own from a `new_…` factory.
+server takes a mortal one, which is revived for the next, or one of its own.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from typing import TypeVar
 import pytest
 
 from tests.support import databases, servers
-from tests.support.databases import Database, PostgreSQLServer
+from tests.support.databases import Database, DatabasesAhead, PostgreSQLServer
 from tests.support.pipeline import Pipeline, pipeline
 from tests.support.servers import KafkaServer, MosquittoServer, Server, server_folder
 
@@ -29,6 +29,16 @@ def running(prepare: Callable[[Path], ServerT]) -> Iterator[ServerT]:
             yield server
         finally:
             server.end()
+
+
+def revived(server: ServerT) -> ServerT:
+    """The same server, running, whatever the last test left behind."""
+    if server.is_running:
+        server.resume()
+        server.wait_ready()
+    else:
+        server.start()
+    return server
 
 
 @pytest.fixture(scope="session")
@@ -49,12 +59,18 @@ def postgresql() -> Iterator[PostgreSQLServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def databases_ahead(postgresql: PostgreSQLServer) -> Iterator[DatabasesAhead]:
+    with DatabasesAhead(postgresql) as ahead:
+        yield ahead
+
+
 @pytest.fixture
-def database(postgresql: PostgreSQLServer) -> Iterator[Database]:
+def database(databases_ahead: DatabasesAhead) -> Iterator[Database]:
     """A fresh database with the whole schema, on the shared server."""
-    fresh = postgresql.create_database()
+    fresh = databases_ahead.take()
     yield fresh
-    postgresql.drop_database(fresh)
+    databases_ahead.drop(fresh)
 
 
 @pytest.fixture
@@ -71,16 +87,28 @@ def new_mosquitto() -> Iterator[Callable[[], MosquittoServer]]:
         yield lambda: started.enter_context(running(servers.new_mosquitto))
 
 
-@pytest.fixture
-def new_kafka() -> Iterator[Callable[[], KafkaServer]]:
-    with ExitStack() as started:
-        yield lambda: started.enter_context(running(servers.new_kafka))
+@pytest.fixture(scope="session")
+def one_mortal_kafka() -> Iterator[KafkaServer]:
+    with running(servers.new_kafka) as server:
+        yield server
 
 
 @pytest.fixture
-def new_postgresql() -> Iterator[Callable[[], PostgreSQLServer]]:
-    with ExitStack() as started:
-        yield lambda: started.enter_context(running(databases.new_postgresql))
+def mortal_kafka(one_mortal_kafka: KafkaServer) -> KafkaServer:
+    """A Kafka that may be killed and paused; other tests leave their topics in it."""
+    return revived(one_mortal_kafka)
+
+
+@pytest.fixture(scope="session")
+def one_mortal_postgresql() -> Iterator[PostgreSQLServer]:
+    with running(databases.new_postgresql) as server:
+        yield server
+
+
+@pytest.fixture
+def mortal_postgresql(one_mortal_postgresql: PostgreSQLServer) -> PostgreSQLServer:
+    """A PostgreSQL that may be killed and paused."""
+    return revived(one_mortal_postgresql)
 
 
 @pytest.fixture

@@ -205,9 +205,9 @@ async def test_a_statement_cut_while_writing_quarantines_nothing(
 
 
 async def test_a_server_killed_in_the_middle_of_a_batch_is_unavailable(
-    new_postgresql: Callable[[], PostgreSQLServer],
+    mortal_postgresql: PostgreSQLServer,
 ) -> None:
-    server = new_postgresql()
+    server = mortal_postgresql
     database = server.create_database()
     log = Log()
     batch = log.batch(reading())

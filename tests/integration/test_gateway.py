@@ -16,7 +16,6 @@ from tests.support.gateways import Gateways, gateways
 from tests.support.servers import KafkaServer, MosquittoServer
 
 NewMosquitto = Callable[[], MosquittoServer]
-NewKafka = Callable[[], KafkaServer]
 
 
 @pytest.fixture
@@ -27,12 +26,11 @@ def room(mosquitto: MosquittoServer, kafka: KafkaServer) -> Iterator[Gateways]:
 
 @pytest.fixture
 def own_kafka(
-    mosquitto: MosquittoServer, new_kafka: NewKafka
+    mosquitto: MosquittoServer, mortal_kafka: KafkaServer
 ) -> Iterator[tuple[Gateways, KafkaServer]]:
     """Room for gateways whose Kafka may be paused and killed."""
-    kafka = new_kafka()
-    with gateways(mosquitto, kafka) as made:
-        yield made, kafka
+    with gateways(mosquitto, mortal_kafka) as made:
+        yield made, mortal_kafka
 
 
 @pytest.fixture
@@ -44,12 +42,11 @@ def own_mosquitto(new_mosquitto: NewMosquitto, kafka: KafkaServer) -> Iterator[G
 
 @pytest.fixture
 def own_servers(
-    new_mosquitto: NewMosquitto, new_kafka: NewKafka
+    new_mosquitto: NewMosquitto, mortal_kafka: KafkaServer
 ) -> Iterator[tuple[Gateways, KafkaServer]]:
     """Room for gateways both of whose servers may be hurt."""
-    kafka = new_kafka()
-    with gateways(new_mosquitto(), kafka) as made:
-        yield made, kafka
+    with gateways(new_mosquitto(), mortal_kafka) as made:
+        yield made, mortal_kafka
 
 
 @pytest.fixture

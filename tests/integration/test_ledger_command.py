@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from services.cli.main import app
 from services.decoding.conventions import native
 from services.operations.auditing import Audit, audit, choose
 from services.storage import offsets
-from tests.support.databases import Database
+from tests.support.databases import Database, DatabasesAhead
 from tests.support.pipeline import Pipeline, pipeline
 from tests.support.servers import KafkaServer, MosquittoServer
 
@@ -34,9 +35,28 @@ MESSAGES = [
 READINGS = 20 + 3 + 1 + 0 + 1
 
 
+@pytest.fixture(scope="module")
+def read_only(
+    mosquitto: MosquittoServer, kafka: KafkaServer, databases_ahead: DatabasesAhead
+) -> Iterator[Pipeline]:
+    """A pipeline whose ingest has read all messages, for tests that change nothing."""
+    database = databases_ahead.take()
+    with filled(mosquitto, kafka, database) as made:
+        yield made
+    databases_ahead.drop(database)
+
+
 @pytest.fixture
 def city(mosquitto: MosquittoServer, kafka: KafkaServer, database: Database) -> Iterator[Pipeline]:
-    """A pipeline whose ingest has read all messages."""
+    """The same for one test alone."""
+    with filled(mosquitto, kafka, database) as made:
+        yield made
+
+
+@contextmanager
+def filled(
+    mosquitto: MosquittoServer, kafka: KafkaServer, database: Database
+) -> Iterator[Pipeline]:
     with pipeline(mosquitto, kafka, database) as made:
         asyncio.run(_fill(made))
         yield made
@@ -64,8 +84,8 @@ def execute(city: Pipeline, statement: str) -> None:
     asyncio.run(city.fetch(statement))
 
 
-def test_it_balances_and_prints_the_contract_as_json(city: Pipeline) -> None:
-    done = ledger(city, "--check", "--json")
+def test_it_balances_and_prints_the_contract_as_json(read_only: Pipeline) -> None:
+    done = ledger(read_only, "--check", "--json")
 
     stated = json.loads(done.stdout)
     assert done.exit_code == 0
@@ -83,8 +103,8 @@ def test_what_was_not_read_yet_is_in_flight(city: Pipeline) -> None:
     assert json.loads(ledger(city, "--json").stdout)["in_flight"] == 5
 
 
-def test_without_kafka_it_balances_all_the_same(city: Pipeline) -> None:
-    done = ledger(city, "--check", "--json", kafka_bootstrap="127.0.0.1:1")
+def test_without_kafka_it_balances_all_the_same(read_only: Pipeline) -> None:
+    done = ledger(read_only, "--check", "--json", kafka_bootstrap="127.0.0.1:1")
 
     assert done.exit_code == 0
     assert json.loads(done.stdout)["in_flight"] is None
@@ -118,16 +138,16 @@ async def _lose_three(city: Pipeline) -> None:
     await connection.close()
 
 
-def test_a_database_that_is_away_is_told_in_a_sentence(city: Pipeline) -> None:
-    done = ledger(city, "--check", database_port=1)
+def test_a_database_that_is_away_is_told_in_a_sentence(read_only: Pipeline) -> None:
+    done = ledger(read_only, "--check", database_port=1)
 
     assert done.exit_code == 3
     assert "PostgreSQL at 127.0.0.1:1 could not be reached" in done.stderr
     assert "Traceback" not in done.output
 
 
-def test_an_audit_finds_every_reading_again(city: Pipeline) -> None:
-    done = ledger(city, "--audit", "1000", "--json")
+def test_an_audit_finds_every_reading_again(read_only: Pipeline) -> None:
+    done = ledger(read_only, "--audit", "1000", "--json")
 
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["audit"] == {
@@ -140,7 +160,7 @@ def look(city: Pipeline) -> Audit:
 
 
 def test_an_audit_finds_a_decoder_that_swallows_readings(
-    city: Pipeline, monkeypatch: pytest.MonkeyPatch
+    read_only: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = native.decode
 
@@ -153,7 +173,7 @@ def test_an_audit_finds_a_decoder_that_swallows_readings(
         )
 
     monkeypatch.setattr(native, "decode", swallowing)
-    [failure] = look(city).failures
+    [failure] = look(read_only).failures
     assert failure["detail"] == "the second counter finds 3 readings, 1 readings decoded"
 
 

@@ -21,8 +21,6 @@ from services.operations.stack.processes import wait_gone
 from tests.support.databases import Database, PostgreSQLServer
 from tests.support.servers import KafkaServer, MosquittoServer, server_folder
 
-NewPostgreSQL = Callable[[], PostgreSQLServer]
-NewKafka = Callable[[], KafkaServer]
 NewMosquitto = Callable[[], MosquittoServer]
 
 
@@ -143,16 +141,15 @@ def test_mosquitto_killed_comes_back(new_mosquitto: NewMosquitto) -> None:
 
 
 @pytest.mark.long
-async def test_kafka_killed_keeps_what_it_acknowledged(new_kafka: NewKafka) -> None:
-    server = new_kafka()
-    await make_topic(server, "kept")
-    assert await send(server, "kept", b"one") == 0
+async def test_kafka_killed_keeps_what_it_acknowledged(mortal_kafka: KafkaServer) -> None:
+    await make_topic(mortal_kafka, "kept")
+    assert await send(mortal_kafka, "kept", b"one") == 0
 
-    server.kill()
-    await asyncio.to_thread(server.restart)
+    mortal_kafka.kill()
+    await asyncio.to_thread(mortal_kafka.restart)
 
-    assert await end_offset(server, "kept") == 1
-    assert await send(server, "kept", b"two") == 1
+    assert await end_offset(mortal_kafka, "kept") == 1
+    assert await send(mortal_kafka, "kept", b"two") == 1
 
 
 async def test_kafka_makes_no_topic_by_itself(kafka: KafkaServer) -> None:
@@ -179,8 +176,10 @@ async def test_postgresql_wants_the_password(database: Database) -> None:
         await asyncpg.connect(database.dsn_of(database.user, "wrong"))
 
 
-async def test_postgresql_killed_keeps_what_it_committed(new_postgresql: NewPostgreSQL) -> None:
-    server = new_postgresql()
+async def test_postgresql_killed_keeps_what_it_committed(
+    mortal_postgresql: PostgreSQLServer,
+) -> None:
+    server = mortal_postgresql
     database = server.create_database()
     connection = await asyncpg.connect(database.dsn)
     await connection.execute("create table kept as select 1 as n")
@@ -196,8 +195,10 @@ async def test_postgresql_killed_keeps_what_it_committed(new_postgresql: NewPost
     await connection.close()
 
 
-async def test_a_paused_postgresql_answers_after_the_pause(new_postgresql: NewPostgreSQL) -> None:
-    server = new_postgresql()
+async def test_a_paused_postgresql_answers_after_the_pause(
+    mortal_postgresql: PostgreSQLServer,
+) -> None:
+    server = mortal_postgresql
     connection = await asyncpg.connect(server.create_empty_database().dsn)
 
     server.pause()

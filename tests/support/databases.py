@@ -6,9 +6,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from services.operations.stack import ownership
 from services.operations.stack.ports import LOOPBACK, free_port
@@ -99,6 +100,37 @@ class PostgreSQLServer(Server):
         name = f"test_{next(self._numbers)}"
         self.run_sql(f"create database {name} template {template}")
         return self.database(name)
+
+
+class DatabasesAhead:
+    """Fresh databases of a server, each made while a test still works with the one before."""
+
+    def __init__(self, server: PostgreSQLServer) -> None:
+        self._server = server
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="databases")
+        self._next = self._make()
+        self._drops: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+        for drop in self._drops:
+            drop.result()
+
+    def take(self) -> Database:
+        """A database that nobody has used."""
+        fresh = self._next.result()
+        self._next = self._make()
+        return fresh
+
+    def drop(self, database: Database) -> None:
+        """Drop a database some time; the end of the context says if that failed."""
+        self._drops.append(self._thread.submit(self._server.drop_database, database))
+
+    def _make(self) -> Future[Database]:
+        return self._thread.submit(self._server.create_database)
 
 
 def new_postgresql(folder: Path) -> PostgreSQLServer:
