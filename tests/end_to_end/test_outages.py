@@ -18,7 +18,7 @@ from tests.support.mortal import (
     until_waiting,
 )
 
-SHORT = pytest.param(10, id="10s")
+SHORT = pytest.param(3, id="3s")
 LONG = pytest.param(60, id="60s", marks=pytest.mark.long)
 
 

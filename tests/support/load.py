@@ -78,6 +78,7 @@ class Load:
     async def __aenter__(self) -> Self:
         await self._publisher.__aenter__()
         self._task = asyncio.create_task(self._publish(), name="load")
+        self._task.add_done_callback(lambda _: self._progress.set())
         return self
 
     async def __aexit__(
@@ -114,8 +115,9 @@ class Load:
         assert self.flows, "the load ended before the fault"
 
     async def seconds(self, seconds: float) -> None:
-        """Wait until so much more is acknowledged as the load sends in these seconds."""
-        await self.passes(len(self.acknowledged) + int(seconds * self._rate))
+        """Let it go on for so long; more must be to come."""
+        await asyncio.sleep(seconds)
+        await self.passes(0)
 
     async def _publish(self) -> None:
         while messages := list(itertools.islice(self._messages, self._burst())):
