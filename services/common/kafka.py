@@ -8,6 +8,7 @@ from zlib import crc32
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from schemas.topics import KafkaTopic
@@ -16,9 +17,19 @@ from services.common.settings import Settings
 # Five minutes by default: partitions added or moved would stay unseen that long.
 _METADATA_MAX_AGE_MS = 10_000
 # Forty seconds by default: how long a broker that hangs holds up a request before it is retried.
-_REQUEST_TIMEOUT_MS = 15_000
+REQUEST_TIMEOUT_MS = 15_000
 # Under Kafka's limit for a batch (1 MiB less a header), with room for several large messages.
 BATCH_BYTES = 768 * 1024
+
+
+def client(settings: Settings, client_id: str) -> AIOKafkaClient:
+    """Return a client that keeps connections and metadata, for requests made by the caller."""
+    return AIOKafkaClient(
+        bootstrap_servers=settings.kafka_bootstrap,
+        client_id=client_id,
+        metadata_max_age_ms=_METADATA_MAX_AGE_MS,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+    )
 
 
 def producer(settings: Settings, client_id: str) -> AIOKafkaProducer:
@@ -33,7 +44,7 @@ def producer(settings: Settings, client_id: str) -> AIOKafkaProducer:
         linger_ms=0,
         max_batch_size=BATCH_BYTES,
         metadata_max_age_ms=_METADATA_MAX_AGE_MS,
-        request_timeout_ms=_REQUEST_TIMEOUT_MS,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
     )
 
 
@@ -56,7 +67,7 @@ def consumer(
         enable_auto_commit=False,
         auto_offset_reset="none",
         metadata_max_age_ms=_METADATA_MAX_AGE_MS,
-        request_timeout_ms=_REQUEST_TIMEOUT_MS,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
         max_partition_fetch_bytes=fetch_bytes_per_partition,
         # A database that is away for an hour must not cost the group a rebalance every five
         # minutes; a process that hangs is ended by its supervisor, not by the group.
@@ -70,7 +81,7 @@ def admin(settings: Settings, client_id: str) -> AIOKafkaAdminClient:
         bootstrap_servers=settings.kafka_bootstrap,
         client_id=client_id,
         metadata_max_age_ms=_METADATA_MAX_AGE_MS,
-        request_timeout_ms=_REQUEST_TIMEOUT_MS,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
     )
 
 

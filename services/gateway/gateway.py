@@ -7,7 +7,7 @@ A message's way: ``Subscriber`` reads it from MQTT, ``Forwarder`` gathers it int
 import asyncio
 
 import structlog
-from aiokafka import AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from schemas.topics import MQTT_TOPICS
@@ -29,23 +29,23 @@ _CLOSE_TIMEOUT_S = 5.0
 
 
 class Gateway:
-    """All parts of one slot, joined. Built in a running event loop, with a started producer."""
+    """All parts of one slot, joined. Built in a running event loop, with a connected client."""
 
     def __init__(
         self,
         settings: Settings,
         slot: str,
-        producer: AIOKafkaProducer,
+        client: AIOKafkaClient,
         readiness: Readiness,
         metrics: GatewayMetrics,
         *,
         subscribes: bool = True,
     ) -> None:
         self._settings = settings
-        self._producer = producer
+        self._client = client
         self._readiness = readiness
         delivery = KafkaDelivery(
-            producer,
+            client,
             settings.raw_topic,
             slot,
             lambda reason: readiness.say("delivery", reason),
@@ -106,16 +106,16 @@ class Gateway:
             await asyncio.sleep(_PROBE_EVERY_S)
 
     async def _probe(self) -> str | None:
-        client, topic = self._producer.client, self._settings.raw_topic
-        client.add_topic(topic)
+        topic = self._settings.raw_topic
+        self._client.add_topic(topic)
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_S):
-                answers = await client.force_metadata_update()
+                answers = await self._client.force_metadata_update()
         except TimeoutError:
             return f"no answer within {_PROBE_TIMEOUT_S:.0f} s"
         if not answers:
             return "no answer"
-        if client.cluster.partitions_for_topic(topic) is None:
+        if self._client.cluster.partitions_for_topic(topic) is None:
             return f"no topic {topic}"
         return None
 
@@ -135,28 +135,28 @@ def _bounds(settings: Settings) -> Bounds:
     )
 
 
-async def open_producer(
+async def open_client(
     settings: Settings, slot: str, readiness: Readiness, stop: asyncio.Event
-) -> AIOKafkaProducer | None:
-    """Return a started producer, however long Kafka takes; None once it is time to stop."""
+) -> AIOKafkaClient | None:
+    """Return a connected client, however long Kafka takes; None once it is time to stop."""
     backoff = Backoff()
     while not stop.is_set():
-        producer = kafka.producer(settings, f"citytally-{slot}")
+        client = kafka.client(settings, f"citytally-{slot}")
         try:
-            await producer.start()
+            await client.bootstrap()
         except KafkaError as error:
             readiness.say("kafka", f"no connection: {error}")
-            await close_producer(producer)
+            await close_client(client)
             await backoff.wait()
         else:
-            return producer
+            return client
     return None
 
 
-async def close_producer(producer: AIOKafkaProducer) -> None:
-    """Close a producer; what it could not send in a few seconds has not been acknowledged."""
+async def close_client(client: AIOKafkaClient) -> None:
+    """Close a client; what it could not send in a few seconds has not been acknowledged."""
     try:
         async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-            await producer.stop()
+            await client.close()
     except TimeoutError:
         log.warning("Kafka did not take what was left")

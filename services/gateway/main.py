@@ -9,7 +9,7 @@ from services.common import lifecycle, logs
 from services.common.health import Health, HealthServer
 from services.common.metrics import GatewayMetrics
 from services.common.settings import Settings
-from services.gateway.gateway import SIDES, Gateway, close_producer, open_producer
+from services.gateway.gateway import SIDES, Gateway, close_client, open_client
 from services.gateway.readiness import Readiness
 
 log = structlog.get_logger(__name__)
@@ -31,14 +31,14 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
     metrics = GatewayMetrics(registry)
     with HealthServer(settings.gateway_health_port, health, registry):
         ticking = asyncio.create_task(_tick(health), name="tick")
-        producer = await open_producer(settings, settings.gateway_slot, readiness, stop)
-        if producer is not None:
-            gateway = Gateway(settings, settings.gateway_slot, producer, readiness, metrics)
+        client = await open_client(settings, settings.gateway_slot, readiness, stop)
+        if client is not None:
+            gateway = Gateway(settings, settings.gateway_slot, client, readiness, metrics)
             lifecycle.freeze_garbage_collector()
             try:
                 await _forward_until(gateway, stop)
             finally:
-                await close_producer(producer)
+                await close_client(client)
         ticking.cancel()
     return 0
 

@@ -47,13 +47,8 @@ class Chunk:
         return size
 
 
-def headers_of_chunk(slot: str, gateway_time_ms: int) -> list[list[Header]]:
-    """Return the record headers of a chunk, a list for each combination of a message's flags."""
-    place = [("slot", slot.encode()), ("gateway_time", str(gateway_time_ms).encode())]
-    return [place + _flag_headers(flags) for flags in range(FLAG_COMBINATIONS)]
-
-
-def _flag_headers(flags: int) -> list[Header]:
+def flag_headers(flags: int) -> list[Header]:
+    """Return the record headers that tell a message's flags."""
     return [
         ("qos", b"%d" % (flags & QOS)),
         ("retain", b"1" if flags & _RETAIN else b"0"),

@@ -10,7 +10,7 @@ from services.common import kafka
 from services.common.health import Health
 from services.common.metrics import GatewayMetrics
 from services.common.settings import Settings
-from services.gateway.gateway import SIDES, Gateway, close_producer, subscriptions
+from services.gateway.gateway import SIDES, Gateway, close_client, subscriptions
 from services.gateway.readiness import Readiness
 
 _CONNECT_TIMEOUT_S = 15.0
@@ -48,11 +48,11 @@ async def retire(
     MissingSecretError, TimeoutError.
     """
     health, metrics = Health(), GatewayMetrics(CollectorRegistry())
-    producer = kafka.producer(settings, f"citytally-retire-{slot}")
+    client = kafka.client(settings, f"citytally-retire-{slot}")
     try:
-        await producer.start()
+        await client.bootstrap()
         readiness = Readiness(health, SIDES)
-        gateway = Gateway(settings, slot, producer, readiness, metrics, subscribes=False)
+        gateway = Gateway(settings, slot, client, readiness, metrics, subscribes=False)
         running = asyncio.create_task(gateway.run(), name=f"retire {slot}")
         try:
             return await _drain_and_end(settings, slot, gateway, health, (settle_s, quiet_s))
@@ -60,7 +60,7 @@ async def retire(
             running.cancel()
             await asyncio.wait({running})
     finally:
-        await close_producer(producer)
+        await close_client(client)
 
 
 async def _drain_and_end(
