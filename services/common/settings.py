@@ -87,12 +87,12 @@ class Settings(BaseSettings):
         description="The same in bytes. Too low: large messages go one by one; too high: memory.",
     )
     gateway_chunk_messages: int = Field(
-        default=2_000,
+        default=5_000,
         description="Messages handed to Kafka together, at most. Too low: more CPU a message; too "
         "high: the first one waits for the last.",
     )
     gateway_linger_ms: int = Field(
-        default=20,
+        default=50,
         description="How long a chunk waits for company. Too low: more CPU a message, Kafka's too; "
         "too high: delay.",
     )

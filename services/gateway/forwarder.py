@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from services.common.metrics import GatewayMetrics
 from services.gateway.messages import QOS, Chunk, Message, is_marked_duplicate
 
-# aiokafka keeps one request on its way to a broker: one more waits behind it, two are being built.
-_CHUNKS_AT_ONCE = 4
-
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much may be in flight, and how chunks are cut."""
+    """How much may be in flight, and how chunks are cut.
+
+    ``chunks_at_once`` are on their way to Kafka: it works on one request of a connection at a time,
+    and another is there when it is done. What comes meanwhile travels together, which is cheaper.
+    """
 
     messages: int
     size: int
     chunk_messages: int
     linger_s: float
+    chunks_at_once: int = 2
 
 
 class Forwarder:
@@ -52,7 +54,7 @@ class Forwarder:
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._places = asyncio.Semaphore(_CHUNKS_AT_ONCE)
+        self._places = asyncio.Semaphore(bounds.chunks_at_once)
         self._on_their_way: asyncio.Queue[tuple[Chunk, asyncio.Task[None]]] = asyncio.Queue()
         self.in_flight = 0
         self.in_flight_size = 0

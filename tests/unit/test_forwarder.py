@@ -13,7 +13,7 @@ from services.common.metrics import GatewayMetrics
 from services.gateway.forwarder import Bounds, Forwarder
 from services.gateway.messages import Chunk, Message
 
-WIDE = Bounds(messages=10_000, size=1_000_000, chunk_messages=3, linger_s=0.0)
+WIDE = Bounds(messages=10_000, size=1_000_000, chunk_messages=3, linger_s=0.0, chunks_at_once=4)
 
 
 def message(number: int, payload: bytes = b"x") -> Message:
