@@ -84,4 +84,4 @@ def new_mosquitto(folder: Path) -> MosquittoServer:
 
 def new_kafka(folder: Path) -> KafkaServer:
     """A prepared (formatted) broker that is not started yet."""
-    return KafkaServer(Kafka(folder / "kafka", free_port(), free_port(), briefly=True))
+    return KafkaServer(Kafka(folder / "kafka", free_port(), free_port()))

@@ -54,7 +54,7 @@ class Drill:
         """Play all scenarios and yield what each came to."""
         waiting = deque(self.chosen)
         while waiting:
-            with scratch_city(_impatient(settings), briefly=True) as city:
+            with scratch_city(_impatient(settings)) as city:
                 yield from self._play_until_broken(_prepared(city), waiting)
 
     def _play_until_broken(

@@ -102,17 +102,13 @@ class Scratch:
 
 
 @contextmanager
-def scratch_city(settings: Settings, *, briefly: bool = False) -> Iterator[Scratch]:
-    """Start servers, schema and topics; no service yet. Everything is gone afterwards.
-
-    A city that lives ``briefly`` starts quickly, and is no measure of speed.
-    """
+def scratch_city(settings: Settings) -> Iterator[Scratch]:
+    """Start servers, schema and topics; no service yet. Everything is gone afterwards."""
     with ExitStack() as ending:
         folder = Path(tempfile.mkdtemp(prefix="citytally-scratch-"))
         ending.callback(shutil.rmtree, folder)
         folder.chmod(0o711)  # the servers' users pass through
-        here = layout(_elsewhere(settings, folder))
-        city = Scratch(replace(here, kafka=replace(here.kafka, briefly=briefly)))
+        city = Scratch(layout(_elsewhere(settings, folder)))
         ending.callback(city.end)
         city._start_servers()  # noqa: SLF001 -- the other half of this constructor
         asyncio.run(preparing.prepare_database(city.settings))
