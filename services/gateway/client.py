@@ -7,7 +7,6 @@ sessions, subscriptions and errors so remain paho's. A conformance test holds bo
 callbacks over recorded byte streams, split at every boundary.
 """
 
-import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ LENGTH_BYTES = 4
 """A packet's length takes as many bytes at most; paho calls a longer one an error of protocol."""
 
 _PUBLISH, _PUBACK = 0x30, 0x40
+_PUBACK_HEAD = bytes([_PUBACK, 2])
 _QOS_2 = 0b100
 _PUBLISH_QOS_1, _KIND_AND_QOS = 0x32, 0xF6
 _SMALLEST = 5
@@ -49,12 +49,11 @@ class PublishClient(Client):
         """Whether bytes were read that are not parsed yet."""
         return bool(self._unparsed)
 
-    def acknowledge(self, packet_ids: Sequence[int]) -> None:
+    def acknowledge(self, packet_ids: Sequence[bytes]) -> None:
         """Send the PUBACK of each packet, in this order, as one write."""
         if packet_ids:
-            packets = [_PUBACK << 24 | 2 << 16 | packet_id for packet_id in packet_ids]
-            joined = struct.pack(f"!{len(packets)}I", *packets)
-            self._packet_queue(_PUBACK, joined, packet_ids[-1], 1)
+            packets = _PUBACK_HEAD + _PUBACK_HEAD.join(packet_ids)
+            self._packet_queue(_PUBACK, packets, int.from_bytes(packet_ids[-1]), 1)
 
     def connection_ended(self) -> None:
         """Tell paho that the connection is gone."""
@@ -177,11 +176,12 @@ def _take_plain(data: bytes, position: int, messages: list[Message], room: int) 
         if end > size:
             break
         id_at = start + 2 + (data[start] << 8 | data[start + 1])
-        if id_at + 3 > end or data[id_at + 2]:
+        after_id = id_at + 2
+        if after_id >= end or data[after_id]:
             break
-        packet_id = data[id_at] << 8 | data[id_at + 1]
+        topic, packet_id = data[start + 2 : id_at], data[id_at:after_id]
         flags = _FLAGS[data[position] & 0x0F]
-        append((data[start + 2 : id_at], data[id_at + 3 : end], packet_id, flags, None))
+        append((topic, data[after_id + 1 : end], packet_id, flags, None))
         position = end
     return position
 
@@ -206,13 +206,8 @@ def _publish(data: bytes, first: int, start: int, end: int) -> Message | None:
     if first & 0xF0 != _PUBLISH or first & _QOS_2 or end - start < 3:  # noqa: PLR2004 -- topic length
         return None
     topic_end = start + 2 + (data[start] << 8 | data[start + 1])
-    properties_at, packet_id = topic_end, 0
-    if first & 0b110:
-        properties_at += 2
-        if properties_at >= end:
-            return None
-        packet_id = data[topic_end] << 8 | data[topic_end + 1]
+    properties_at = topic_end + (2 if first & 0b110 else 0)
     if properties_at >= end or data[properties_at]:
         return None
-    topic = data[start + 2 : topic_end]
+    topic, packet_id = data[start + 2 : topic_end], data[topic_end:properties_at]
     return topic, data[properties_at + 1 : end], packet_id, _FLAGS[first & 0x0F], None

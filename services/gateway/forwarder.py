@@ -151,7 +151,7 @@ class Forwarder:
         self._on_room()
 
     def _count_arrival(self, chunk: Chunk) -> None:
-        flags = Counter([flags for _, _, _, flags, _ in chunk.messages])
+        flags = Counter(chunk.flags)
         wants_no_answer = sum(n for each, n in flags.items() if not each & QOS)
         self._metrics.received.inc(len(chunk.messages) - wants_no_answer)
         self._metrics.received_qos0.inc(wants_no_answer)

@@ -21,9 +21,11 @@ def is_marked_duplicate(flags: int) -> bool:
     return bool(flags & _DUPLICATE)
 
 
-Message = tuple[bytes, bytes, int, int, Header | None]
-"""One MQTT message: topic, payload, packet id, flags, and the header that says why its payload was
-left out, if it was. Made once a message, where a tuple without names takes a quarter less time."""
+Message = tuple[bytes, bytes, bytes, int, Header | None]
+"""One MQTT message: topic, payload, packet id (two bytes, none with QoS 0), flags, and the header
+that says why its payload was left out, if it was.
+
+Made once a message, where a tuple without names takes a quarter less time."""
 
 
 @dataclass(slots=True)
@@ -31,17 +33,25 @@ class Chunk:
     """Messages of one connection that go to Kafka, and are acknowledged, together.
 
     ``generation`` is the connection they came on, ``gateway_time_ms`` this machine's clock when
-    the first one came (epoch milliseconds), ``size`` their bytes.
+    the first one came (epoch milliseconds), ``flags`` those of each message, ``packet_ids`` what is
+    to be acknowledged, ``size`` the bytes of all.
     """
 
     generation: int
     gateway_time_ms: int
     messages: list[Message] = field(default_factory=list)
+    flags: bytearray = field(default_factory=bytearray)
+    packet_ids: list[bytes] = field(default_factory=list)
     size: int = 0
 
     def add(self, messages: Sequence[Message]) -> int:
-        """Take more messages and return their bytes."""
+        """Take more messages and return their bytes.
+
+        What is told of them later is gathered here, while they are in the processor's cache.
+        """
         self.messages += messages
+        self.flags += bytes([flags for _, _, _, flags, _ in messages])
+        self.packet_ids += [packet_id for _, _, packet_id, flags, _ in messages if flags & QOS]
         size = sum([len(topic) + len(payload) for topic, payload, _, _, _ in messages])
         self.size += size
         return size

@@ -56,24 +56,19 @@ class RecordHeaders:
 
 def record_batch(messages: Sequence[Message], headers: RecordHeaders, now_ms: int) -> bytes:
     """Return a batch of one record a message: topic as key, payload as value."""
-    plain, varints = headers.plain, _VARINTS
-    n = len(messages)
-    parts = [_AFTER_CRC.pack(0, n - 1, now_ms, now_ms, _NOBODY, _NOBODY, 0, n)]
-    for at, (topic, payload, _, flags, note) in enumerate(messages):
-        block = plain[flags] if note is None else headers.noted(flags, note)
-        record = b"".join(
-            (
-                b"\0\0",
-                varints[at],
-                varints[len(topic)],
-                topic,
-                varints[len(payload)],
-                payload,
-                block,
-            )
-        )
-        parts += varints[len(record)], record
-    after_crc = b"".join(parts)
+    plain, varints, join = headers.plain, _VARINTS, b"".join
+    records = [
+        join((
+            b"\0\0", varints[at], varints[len(topic)], topic, varints[len(payload)], payload,
+            plain[flags] if note is None else headers.noted(flags, note),
+        ))
+        for at, (topic, payload, _, flags, note) in enumerate(messages)
+    ]  # fmt: skip
+    n = len(records)
+    parts = [_AFTER_CRC.pack(0, n - 1, now_ms, now_ms, _NOBODY, _NOBODY, 0, n)] * (2 * n + 1)
+    parts[1::2] = [varints[len(record)] for record in records]
+    parts[2::2] = records
+    after_crc = join(parts)
     length = _AFTER_LENGTH + len(after_crc)
     return _BEFORE_CRC.pack(0, length, _NOBODY, _FORMAT, calc_crc32c(after_crc)) + after_crc
 

@@ -17,7 +17,7 @@ from services.common.retries import Backoff
 from services.common.settings import Settings
 from services.gateway.client import PublishClient
 from services.gateway.connection import Connection
-from services.gateway.messages import QOS, Chunk, Message, flags_of
+from services.gateway.messages import Chunk, Message, flags_of
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +90,7 @@ class Subscriber:
 
     def acknowledge(self, chunk: Chunk) -> None:
         """Acknowledge a chunk's messages if the connection that they came on still stands."""
-        wanted = [packet_id for _, _, packet_id, flags, _ in chunk.messages if flags & QOS]
+        wanted = chunk.packet_ids
         if chunk.generation != self.generation or not self.connected.is_set():
             self._metrics.unacknowledged.inc(len(wanted))
             return
@@ -239,8 +239,8 @@ class Subscriber:
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         """Take a message that paho has read itself: one with properties, say."""
         flags = flags_of(message.qos, retain=message.retain, duplicate=message.dup)
-        topic = message.topic.encode()
-        self._on_publishes([(topic, bytes(message.payload), message.mid, flags, None)])
+        topic, packet_id = message.topic.encode(), message.mid.to_bytes(2, "big")
+        self._on_publishes([(topic, bytes(message.payload), packet_id, flags, None)])
 
     def _on_publishes(self, messages: list[Message]) -> None:
         self.received += len(messages)

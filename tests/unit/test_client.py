@@ -82,7 +82,7 @@ def ours(
     client = client_on(PublishClient, wire, events)
 
     def on_publishes(messages: list[Message]) -> None:
-        events.extend(message[:4] for message in messages)
+        events.extend((t, p, int.from_bytes(mid), flags) for t, p, mid, flags, _ in messages)
 
     client.on_publishes = on_publishes
     client.room = lambda: room(events)
@@ -203,7 +203,7 @@ def test_many_acknowledgements_are_one_write_of_what_paho_would_send_singly() ->
     for packet_id in (7, 5, 65535):
         stock_client.ack(packet_id, 1)
     stock_client.loop_write()
-    client.acknowledge([7, 5, 65535])
+    client.acknowledge([b"\0\7", b"\0\5", b"\xff\xff"])
     client.loop_write()
 
     assert len(many.sent) == 1

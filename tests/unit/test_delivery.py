@@ -90,7 +90,7 @@ def chunk_of(*payloads: bytes) -> Chunk:
     chunk = Chunk(generation=1, gateway_time_ms=1_700_000_000_000)
     for number, payload in enumerate(payloads):
         flags = flags_of(1, retain=False, duplicate=True)
-        chunk.add([(b"t/%d" % (number % 7), payload, number, flags, None)])
+        chunk.add([(b"t/%d" % (number % 7), payload, number.to_bytes(2), flags, None)])
     return chunk
 
 

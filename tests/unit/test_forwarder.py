@@ -17,7 +17,7 @@ WIDE = Bounds(messages=10_000, size=1_000_000, chunk_messages=3, linger_s=0.0, c
 
 
 def message(number: int, payload: bytes = b"x") -> Message:
-    return b"t", payload, number, 1, None
+    return b"t", payload, number.to_bytes(2), 1, None
 
 
 class Kafka:
@@ -65,7 +65,7 @@ class Run:
 
     @property
     def numbers(self) -> list[int]:
-        return [number for chunk in self.acknowledged for _, _, number, _, _ in chunk.messages]
+        return [int.from_bytes(each) for chunk in self.acknowledged for each in chunk.packet_ids]
 
     def _on_room(self) -> None:
         self.rooms += 1
@@ -117,9 +117,9 @@ def test_a_chunk_holds_messages_of_one_connection(generations: list[int]) -> Non
                 run.forwarder.take([message(number)], generation)
             await run.forwarder.drained()
             found = [
-                (number, chunk.generation)
+                (int.from_bytes(packet_id), chunk.generation)
                 for chunk in run.acknowledged
-                for _, _, number, _, _ in chunk.messages
+                for packet_id in chunk.packet_ids
             ]
             assert found == list(enumerate(generations))
             assert all(len(chunk.messages) <= 3 for chunk in run.acknowledged)

@@ -32,7 +32,7 @@ def subscriber_of(settings: Settings, taken: list[tuple[Message, int]]) -> Subsc
     )
 
 
-def chunk_of(generation: int, *messages: tuple[int, int]) -> Chunk:
+def chunk_of(generation: int, *messages: tuple[bytes, int]) -> Chunk:
     chunk = Chunk(generation, gateway_time_ms=0)
     for packet_id, qos in messages:
         chunk.add([(b"t", b"", packet_id, flags_of(qos, retain=False, duplicate=False), None)])
@@ -41,7 +41,7 @@ def chunk_of(generation: int, *messages: tuple[int, int]) -> Chunk:
 
 @pytest.mark.parametrize(
     ("generation", "connected", "acknowledged"),
-    [(2, True, [7, 5]), (1, True, []), (2, False, [])],
+    [(2, True, [b"\0\7", b"\0\5"]), (1, True, []), (2, False, [])],
     ids=["its own connection", "a later connection", "no connection"],
 )
 async def test_messages_are_acknowledged_only_on_the_connection_they_came_on(
@@ -49,15 +49,15 @@ async def test_messages_are_acknowledged_only_on_the_connection_they_came_on(
     monkeypatch: pytest.MonkeyPatch,
     generation: int,
     connected: bool,
-    acknowledged: list[int],
+    acknowledged: list[bytes],
 ) -> None:
-    sent: list[int] = []
+    sent: list[bytes] = []
     monkeypatch.setattr(PublishClient, "acknowledge", lambda _self, ids: sent.extend(ids))
     subscriber = subscriber_of(settings, [])
     subscriber.generation = 2
     if connected:
         subscriber.connected.set()
-    subscriber.acknowledge(chunk_of(generation, (7, 1), (0, 0), (5, 1)))
+    subscriber.acknowledge(chunk_of(generation, (b"\0\7", 1), (b"", 0), (b"\0\5", 1)))
     assert sent == acknowledged
 
 
