@@ -35,6 +35,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
         if client is not None:
             gateway = Gateway(settings, settings.gateway_slot, client, readiness, metrics)
             lifecycle.freeze_garbage_collector()
+            lifecycle.keep_freed_memory()
             try:
                 await _forward_until(gateway, stop)
             finally:
