@@ -62,7 +62,7 @@ async def poisoned_batch(run: Run) -> None:
 async def flooding_device(run: Run) -> None:
     """Let one device send garbage, and hold its neighbours' delay against what it was before."""
     run.exactly_once = True
-    probes, seconds = (8, 6) if run.quick else (20, 15)
+    probes, seconds = (6, 4) if run.quick else (20, 15)
     calm = [await _delay(run) for _ in range(probes)]
     garbage = [torn(run.stage.numbers_taken * 1_000_000 + n, FLOOD)
                for n in range(FLOOD_PER_S * seconds)]  # fmt: skip

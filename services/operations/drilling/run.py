@@ -12,7 +12,7 @@ from services.operations.drilling.readings import Row, Sent
 from services.operations.drilling.result import Finding, Promise, Result
 from services.operations.drilling.stage import Stage
 
-LOAD_S = 5.0
+LOAD_S, QUICK_LOAD_S = 5.0, 3.0
 """How long a load lasts by itself."""
 SHIFT = 0.05
 """By how much of a load chance moves the moments of its faults."""
@@ -66,7 +66,7 @@ class Run:
         """Publish messages while the context is open; afterwards each has its answer."""
         chosen = self.readings(self.messages) if messages is None else messages
         self._remember(chosen)
-        rate = rate or len(chosen) / LOAD_S
+        rate = rate or len(chosen) / (QUICK_LOAD_S if self.quick else LOAD_S)
         client_id = f"drill-{self.stage.numbers_taken}"
         shift = self.chance.uniform(-SHIFT, SHIFT)
         async with Load(
