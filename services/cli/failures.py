@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from schemas.registry import InvalidRegistryError
 from services.common.mqtt import BrokerRefusedError
 from services.common.settings import MissingSecretError, Settings
+from services.operations.accounting import GapError
 from services.operations.device_rows import RowError
 from services.operations.local.installed import NotInstalledError
 from services.operations.local.layout import ElsewhereError
@@ -34,7 +35,7 @@ _UNREACHABLE = (
     NotInstalledError, CommandError, StillRunningError, ServerError,
     KafkaError, UnavailableError, OSError, asyncpg.InterfaceError, asyncio.TimeoutError,
 )  # fmt: skip
-_USAGE = (MendingError, InvalidRegistryError, RowError, ElsewhereError)
+_USAGE = (MendingError, GapError, InvalidRegistryError, RowError, ElsewhereError)
 _WRONG = (MigrationError,)
 
 EXPECTED: tuple[type[BaseException], ...] = (

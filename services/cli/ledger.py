@@ -1,10 +1,9 @@
 """``citytally ledger``: every message and reading accounted for, as a balance."""
 
 import asyncio
-import getpass
 import json
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich import box
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from services.cli.failures import USAGE, WRONG
+from services.cli.shown import plain, print_json, who
 from services.cli.waiting import waiting
 from services.common.settings import Settings
 from services.operations.accounting import Account, account, acknowledge
@@ -37,6 +37,13 @@ Examples:
   citytally ledger --check --audit 1000
   citytally ledger --json --since 2026-01-01
   citytally ledger acknowledge 1 --note "broker's disk was full on Monday"
+  citytally ledger acknowledge --all --note "the topic was deleted and made again"
+"""
+
+ACKNOWLEDGE_EPILOG = """\b
+Examples:
+  citytally ledger acknowledge 3 4 --note "broker's disk was full on Monday"
+  citytally ledger acknowledge --all --note "the topic was deleted and made again"
 """
 
 
@@ -104,7 +111,7 @@ def problems(stated: Account, audited: Audit | None, *, check: bool) -> list[str
         ]
         found += [
             f"gap {gap['gap_id']} is not acknowledged: {_gap(gap)} "
-            f"(citytally ledger acknowledge {gap['gap_id']} --note TEXT)"
+            f"(citytally ledger acknowledge {gap['gap_id']} --note TEXT, or --all)"
             for gap in stated.balance.unacknowledged
         ]
     if audited is not None:
@@ -112,21 +119,40 @@ def problems(stated: Account, audited: Audit | None, *, check: bool) -> list[str
     return found
 
 
-@ledger_app.command("acknowledge")
+@ledger_app.command("acknowledge", epilog=ACKNOWLEDGE_EPILOG)
 def acknowledge_command(
-    gap: Annotated[int, typer.Argument(help="Number of the gap, as `citytally ledger` shows it.")],
+    gaps: Annotated[
+        list[int] | None,
+        typer.Argument(metavar="[GAP…]", help="Numbers, as `citytally ledger` shows them."),
+    ] = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="All that wait for it.")] = False,
     note: Annotated[str, typer.Option(help="What happened, for whoever reads the ledger later.")],
-    who: Annotated[str | None, typer.Option(help="Who says so. Default: the user here.")] = None,
+    by: Annotated[
+        str | None, typer.Option("--who", help="Who says so. Default: the user here.")
+    ] = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object for programs.")
+    ] = False,
 ) -> None:
-    """Say that a gap was looked at: it stays in the ledger, and no longer fails --check."""
+    """Say that gaps were looked at: they stay in the ledger, and no longer fail --check."""
+    if bool(gaps) == every:
+        _refuse("name gaps, or --all")
     if not note.strip():
-        typer.echo("--note must say what happened", err=True)
-        raise typer.Exit(USAGE)
-    done = asyncio.run(acknowledge(Settings(), gap, who or getpass.getuser(), note))
+        _refuse("--note must say what happened")
+    done = asyncio.run(acknowledge(Settings(), None if every else gaps, by or who(), note))
+    if json_output:
+        print_json({"acknowledged": [plain(gap) for gap in done]})
+        return
+    for gap in done:
+        typer.echo(f"gap {gap['gap_id']} is acknowledged: {_gap(dict(gap))}")
     if not done:
-        typer.echo(f"no gap {gap} waits to be acknowledged (see `citytally ledger`)", err=True)
-        raise typer.Exit(USAGE)
-    typer.echo(f"gap {gap} is acknowledged")
+        typer.echo("no gap waits to be acknowledged")
+
+
+def _refuse(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(USAGE)
 
 
 def show(console: Console, stated: Account, audited: Audit | None) -> None:

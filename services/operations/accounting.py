@@ -1,10 +1,12 @@
 """The ledger as a person asks for it: the balance, and beside it what Kafka still holds."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
@@ -15,6 +17,10 @@ from services.storage.balance import Balance, read_balance
 from services.storage.pool import connect
 
 KAFKA_TIMEOUT_S = 10.0
+
+
+class GapError(Exception):
+    """There is no such gap that waits to be acknowledged; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +50,25 @@ async def account(settings: Settings, since: date | None = None) -> Account:
     return Account(balance, await _lag(settings, balance))
 
 
-async def acknowledge(settings: Settings, gap_id: int, who: str, note: str) -> bool:
-    """Acknowledge a gap; False where there is none of that number that waits for it."""
+async def acknowledge(
+    settings: Settings, gap_ids: Sequence[int] | None, who: str, note: str
+) -> list[asyncpg.Record]:
+    """Acknowledge gaps (None: all that wait for it), all or none; return them, oldest first.
+
+    Raises:
+        GapError: one of these numbers does not wait for it.
+    """
     connection = await connect(settings, "operate")
     try:
-        return await offsets.acknowledge_gap(connection, gap_id, who, note)
+        async with connection.transaction():
+            done = await offsets.acknowledge_gaps(connection, gap_ids, who, note)
+            strange = set(gap_ids or ()) - {row["gap_id"] for row in done}
+            if strange:
+                numbers = ", ".join(map(str, sorted(strange)))
+                raise GapError(
+                    f"no gap {numbers} waits to be acknowledged (see `citytally ledger`)"
+                )
+            return done
     finally:
         await connection.close()
 

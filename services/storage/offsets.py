@@ -156,10 +156,11 @@ async def _book(connection: asyncpg.Connection, gap: Gap) -> int:
     return gap_id
 
 
-async def acknowledge_gap(connection: asyncpg.Connection, gap_id: int, who: str, note: str) -> bool:
-    """Acknowledge a gap; False where there is none of that number that waits for it."""
-    done = await connection.execute(query("offsets.acknowledge_gap"), gap_id, who, note)
-    return bool(done == "UPDATE 1")
+async def acknowledge_gaps(
+    connection: asyncpg.Connection, gap_ids: Sequence[int] | None, who: str, note: str
+) -> list[asyncpg.Record]:
+    """Acknowledge gaps (None: all that wait for it); return those that were, oldest first."""
+    return list(await connection.fetch(query("offsets.acknowledge_gaps"), gap_ids, who, note))
 
 
 async def gaps(connection: asyncpg.Connection) -> list[asyncpg.Record]:

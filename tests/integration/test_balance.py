@@ -98,12 +98,12 @@ async def test_a_gap_that_nobody_looked_at_keeps_it_unbalanced(
         else:
             gap = await offsets.book_lost(connection, standing, 40)
         before = await read_balance(connection)
-        acknowledged = await offsets.acknowledge_gap(connection, gap, "anna", "known")
+        acknowledged = await offsets.acknowledge_gaps(connection, [gap], "anna", "known")
         after = await read_balance(connection)
-        again = await offsets.acknowledge_gap(connection, gap, "anna", "again")
+        again = await offsets.acknowledge_gaps(connection, [gap], "anna", "again")
 
     assert (failing(before), before.balanced, after.balanced) == ([], False, True)
-    assert (acknowledged, again) == (True, False)
+    assert ([row["gap_id"] for row in acknowledged], again) == ([gap], [])
     assert [gap["cause"] for gap in before.unacknowledged] == [cause]
 
 

@@ -131,10 +131,32 @@ def test_a_gap_fails_the_check_until_somebody_says_what_it_was(city: Pipeline) -
     assert again.exit_code == 2
 
 
-async def _lose_three(city: Pipeline) -> None:
+def test_all_gaps_are_acknowledged_at_once_and_listed(city: Pipeline) -> None:
+    asyncio.run(_lose_three(city, 0, 1, 2))
+    wrong = [ledger(city, "acknowledge", *named, "--note", "known")
+             for named in ((), ("1", "--all"), ("1", "9"))]  # fmt: skip
+    one = ledger(city, "acknowledge", "2", "--note", "the disk was full", "--who", "anna")
+    rest = ledger(city, "acknowledge", "--all", "--note", "the same", "--who", "bob", "--json")
+    none = ledger(city, "acknowledge", "--all", "--note", "the same")
+    after = ledger(city, "--check")
+
+    assert [done.exit_code for done in wrong] == [2, 2, 2]
+    assert "no gap 9 waits to be acknowledged" in wrong[-1].stderr
+    assert "gap 2 is acknowledged: 3 records" in one.stdout
+    told = json.loads(rest.stdout)["acknowledged"]
+    assert [(gap["gap_id"], gap["acknowledged_by"], gap["note"]) for gap in told] == [
+        (1, "bob", "the same"), (3, "bob", "the same"),
+    ]  # fmt: skip
+    assert (none.exit_code, none.stdout) == (0, "no gap waits to be acknowledged\n")
+    assert after.exit_code == 0
+
+
+async def _lose_three(city: Pipeline, *partitions: int) -> None:
+    """Book three records of each partition as lost (none named: of the first)."""
     connection = await city.connect()
-    standing = (await offsets.positions(connection, city.settings.raw_topic))[0]
-    await offsets.book_lost(connection, standing, standing.next_offset + 3)
+    for partition in partitions or (0,):
+        standing = (await offsets.positions(connection, city.settings.raw_topic))[partition]
+        await offsets.book_lost(connection, standing, standing.next_offset + 3)
     await connection.close()
 
 

@@ -118,7 +118,7 @@ async def test_operate_may_register_close_and_acknowledge(
     closing = Closing("discarded", "anna", "a test")
     assert added.new_devices == 1
     assert await quarantine.close(connection, [1], closing, Tally()) == 1
-    assert await offsets.acknowledge_gap(connection, gap, "anna", "known")
+    assert await offsets.acknowledge_gaps(connection, [gap], "anna", "known")
     async with connection.transaction():
         await store(connection, _without_log(log), Paths())
 

@@ -29,7 +29,7 @@ async def live(connection: asyncpg.Connection) -> None:
     standing = (await offsets.positions(connection, TOPIC))[0]
     await offsets.book_lost(connection, standing, standing.next_offset + 4)
     gap = (await offsets.gaps(connection))[0]["gap_id"]
-    await offsets.acknowledge_gap(connection, gap, "anna", "the disk was full")
+    await offsets.acknowledge_gaps(connection, [gap], "anna", "the disk was full")
     await correct(connection)
 
 

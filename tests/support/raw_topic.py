@@ -129,14 +129,15 @@ class RawTopic:
         return await asyncio.to_thread(CliRunner().invoke, app, command, env=environment)
 
     async def wants_acknowledgement(self) -> None:
-        """`ledger --check` names every gap and exits 1, until a person has acknowledged each."""
+        """`ledger --check` names every gap and exits 1, until a person has acknowledged them."""
         numbers = [gap["gap_id"] for gap in (await self.city.balance())["gaps"]]
         checked = await self.ledger("--check")
         assert checked.exit_code == 1, checked.output
         assert all(f"gap {number} is not acknowledged" in checked.output for number in numbers)
-        for number in numbers:
-            done = await self.ledger("acknowledge", str(number), "--note", "a test of ours")
-            assert done.exit_code == 0, done.output
+        done = await self.ledger("acknowledge", "--all", "--note", "a test of ours", "--json")
+        assert done.exit_code == 0, done.output
+        told = json.loads(done.stdout)["acknowledged"]
+        assert [gap["gap_id"] for gap in told] == numbers
         checked = await self.ledger("--check")
         assert checked.exit_code == 0, checked.output
 

@@ -131,13 +131,11 @@ def _judge_gaps(run: Run, before: Account, after: Account) -> None:
 
 
 async def _acknowledge_gaps(run: Run, after: Account) -> Account:
-    """Acknowledge each gap as a person would; afterwards the ledger must balance."""
-    gaps = [gap["gap_id"] for gap in after.balance.unacknowledged]
-    if not gaps:
+    """Acknowledge all gaps as a person would; afterwards the ledger must balance."""
+    if not after.balance.unacknowledged:
         return after
-    for gap in gaps:
-        note = f"drill: {run.result.name}"
-        await acknowledge(run.stage.settings, gap, getpass.getuser(), note)
+    note = f"drill: {run.result.name}"
+    gaps = await acknowledge(run.stage.settings, None, getpass.getuser(), note)
     again = await run.stage.account()
     run.found(
         Promise.P3, again.balance.balanced,

@@ -58,10 +58,16 @@ insert into offset_gaps (topic, generation, partition, first_offset, next_offset
 values ($1, $2, $3, $4, $5, $6)
 returning gap_id
 
--- name: acknowledge_gap
-update offset_gaps
-set acknowledged_at = now(), acknowledged_by = $2, note = $3
-where gap_id = $1 and acknowledged_at is null
+-- name: acknowledge_gaps
+-- The first parameter null: all that wait for it.
+with acknowledged as (
+    update offset_gaps
+    set acknowledged_at = now(), acknowledged_by = $2, note = $3
+    where acknowledged_at is null and ($1::bigint[] is null or gap_id = any($1))
+    returning gap_id, topic, generation, partition, first_offset, next_offset, cause, noticed_at,
+              acknowledged_at, acknowledged_by, note
+)
+select * from acknowledged order by gap_id
 
 -- name: gaps
 select gap_id, topic, generation, partition, first_offset, next_offset, cause, noticed_at,
