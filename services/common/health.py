@@ -7,7 +7,8 @@ service does its work now; not being ready is a state to wait out, with a reason
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from socketserver import ThreadingMixIn
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,6 +18,10 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+PATIENCE_S = 5.0
+"""How long an answer may take before whoever waits for it is not ready."""
 
 
 class Health:
@@ -29,6 +34,7 @@ class Health:
         self._clock = clock
         self._ticked_at = clock()
         self._reason: str | None = "starting"
+        self._waits: tuple[str, float] | None = None
 
     def tick(self) -> None:
         """Say that the main loop has gone round."""
@@ -42,10 +48,24 @@ class Health:
         """Say in a few words why the work waits."""
         self._reason = reason
 
+    @contextmanager
+    def waiting_for(self, whom: str) -> Iterator[None]:
+        """Say whose answer is awaited: whoever hangs says nothing, so that the clock has to."""
+        self._waits = whom, self._clock()
+        try:
+            yield
+        finally:
+            self._waits = None
+
     @property
     def reason(self) -> str | None:
         """Why the service is not ready; None when it is."""
-        return self._reason
+        waits = self._waits
+        if self._reason is not None or waits is None:
+            return self._reason
+        whom, since = waits
+        waited = self._clock() - since
+        return f"waiting for {whom} for {waited:.0f} s" if waited > PATIENCE_S else None
 
     def stalled_s(self) -> float | None:
         """Seconds since the main loop last went round if that is too long, else None."""

@@ -30,6 +30,8 @@ STOP_GRACE_S = 10.0
 """How long the batch under way may take once told to stop; then it is rolled back, and read again
 by whoever comes next."""
 
+DATABASE = "the database"
+
 log = structlog.get_logger(__name__)
 
 
@@ -90,8 +92,10 @@ class Consumer:
                 await self._wait_for(f"database: {error!r}", stop)
 
     async def _step(self, stop: asyncio.Event) -> None:
-        await self._database.ready()
-        await self._reader.trust(self._database.connection)
+        with self._health.waiting_for(DATABASE):
+            await self._database.ready()
+        with self._health.waiting_for("the database or Kafka"):
+            await self._reader.trust(self._database.connection)
         prepared = self._take_ahead()
         if prepared is None:
             prepared = await self._prepare(await self._reader.fetch(self._database.connection))
@@ -120,7 +124,8 @@ class Consumer:
     async def _check_servers(self) -> None:
         """Ask both servers for a sign of life."""
         if self._database.idle_for(IDLE_CHECK_S):
-            await self._database.check()
+            with self._health.waiting_for(DATABASE):
+                await self._database.check()
         await self._reader.check()
 
     def _distrust(self) -> None:
@@ -131,7 +136,8 @@ class Consumer:
     async def _handle(self, prepared: Prepared, stop: asyncio.Event) -> None:
         """Store a batch; while the database works, the next one is fetched and read."""
         began = time.monotonic()
-        batch = await prepared.finish(self._database.connection)
+        with self._health.waiting_for(DATABASE):
+            batch = await prepared.finish(self._database.connection)
         newest, oldest = _bounds(prepared)
         storing = asyncio.create_task(self._store(batch, newest, stop), name="store")
         self._reader.advance(batch.spans)
@@ -166,9 +172,10 @@ class Consumer:
         waited = False
         while True:
             try:
-                await self._database.ready()
-                self._database.require_clock(newest, self._tolerance)
-                await store(self._database.connection, batch, self._paths)
+                with self._health.waiting_for(DATABASE):
+                    await self._database.ready()
+                    self._database.require_clock(newest, self._tolerance)
+                    await store(self._database.connection, batch, self._paths)
             except self._database.away as error:
                 self._database.require(error)
                 self._reader.pause()

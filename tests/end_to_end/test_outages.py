@@ -51,11 +51,26 @@ async def test_postgresql_frozen_under_load(mortal: MortalCity) -> None:
     async with Load(mortal.pipeline, 5_000, rate=500) as load:
         await load.reaches(0.2)
         await asyncio.to_thread(mortal.postgresql.pause)
-        await until_waiting(ingest, "database")
+        await until_waiting(ingest, "database: TimeoutError")
         await asyncio.to_thread(mortal.postgresql.resume)
         await until_ready(ingest)
 
     await mortal.accounts_for(load)
+
+
+async def test_a_frozen_database_is_told_long_before_a_statement_times_out(
+    mortal: MortalCity,
+) -> None:
+    """P5: a database that takes connections and answers nothing shows within seconds."""
+    await mortal.register()
+    ingest = mortal.pipeline.ingest()
+
+    await asyncio.to_thread(mortal.postgresql.pause)
+    await until_waiting(ingest, "waiting for the database")
+    await asyncio.to_thread(mortal.postgresql.resume)
+    await until_ready(ingest)
+
+    assert "TimeoutError" not in ingest.log_tail(10_000)
 
 
 @pytest.mark.long

@@ -85,6 +85,21 @@ def test_health_is_served_with_its_reason() -> None:
         assert get(server.port, "/elsewhere")[0] == 404
 
 
+def test_who_waits_too_long_for_an_answer_is_not_ready() -> None:
+    now = [0.0]
+    health = Health(clock=lambda: now[0])
+    health.ready()
+    with health.waiting_for("the database"):
+        now[0] += 4
+        assert health.reason is None
+        now[0] += 2
+        assert health.reason == "waiting for the database for 6 s"
+        health.not_ready("database: away")
+        assert health.reason == "database: away"
+    health.ready()
+    assert health.reason is None
+
+
 def test_metrics_are_named_after_their_service_with_their_unit_and_say_what_they_mean() -> None:
     declared = metrics.declared()
     assert len({each.name for each in declared}) == len(declared)
