@@ -97,6 +97,10 @@ class IngestMetrics:
         self.out_of_step = new.counter(
             "out_of_step", "Fetches that did not follow our offset and were sought again"
         )
+        self.unacknowledged_gaps = new.gauge(
+            "unacknowledged_gaps",
+            "Gaps of all logs that nobody has acknowledged (citytally ledger), at the last sweep",
+        )
         self.kafka_commit_failures = new.counter(
             "kafka_commit_failures", "Times that Kafka's own offsets could not be moved along"
         )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import structlog
 
+from services.common.metrics import IngestMetrics
 from services.common.settings import Settings
 from services.ingest.devices import Devices
 from services.operations.mending import replay_registered
@@ -29,8 +30,9 @@ class Database:
     away = (asyncpg.PostgresError, asyncpg.InterfaceError, *AWAY)
     """What may mean that the database can't be used now; ``require`` raises what doesn't."""
 
-    def __init__(self, settings: Settings, devices: Devices) -> None:
+    def __init__(self, settings: Settings, devices: Devices, metrics: IngestMetrics) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._connection: asyncpg.Connection | None = None
         self._used_at = 0.0
         self._learned_at = 0.0
@@ -75,6 +77,8 @@ class Database:
             log.info("replayed what newly registered devices had sent", messages=replayed)
         if replayed == SWEEP_MESSAGES:
             self._notified.set()
+        gaps = await self.connection.fetchval(query("figures.unacknowledged_gaps"))
+        self._metrics.unacknowledged_gaps.set(gaps)
         self._learned_at = time.monotonic()
 
     def require(self, error: BaseException) -> None:

@@ -43,7 +43,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
     health, metrics = Health(alive_for_s=120), IngestMetrics(registry)
     async with AsyncExitStack() as opened:
         opened.enter_context(HealthServer(settings.ingest_health_port, health, registry))
-        database = Database(settings, Devices(settings.zone))
+        database = Database(settings, Devices(settings.zone), metrics)
         opened.push_async_callback(database.close)
         consumer = await _start(settings, database, health, metrics, opened, stop)
         if consumer is not None:
